@@ -8,17 +8,20 @@ import os
 import shutil
 import tempfile
 
-# prometheus-client decides at import whether it runs in multiprocess mode, so this comes before everything else.
+# prometheus-client decides at import whether it runs in multiprocess mode, so this comes before all else.
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="costlab-metrics-"))
 
 from costlab.service import lifecycle
+from costlab.service.settings import ServerSettings, load
 
-bind = [os.environ.get("COSTLAB_BIND", "127.0.0.1:8000"), os.environ.get("COSTLAB_INTERNAL_BIND", "127.0.0.1:9000")]
-workers = int(os.environ.get("COSTLAB_PROCESSES", "1"))
+_settings = load(ServerSettings, "gunicorn")
+
+bind = [_settings.bind, _settings.internal_bind]
+workers = _settings.processes
 worker_class = "gthread"
-threads = int(os.environ.get("COSTLAB_THREADS", "8"))
+threads = _settings.threads
 http_parser = "fast"
-# Pooled clients keep connections open between requests; two seconds (the default) would close them under light load.
+# Pooled clients keep connections open between requests; the default of two seconds would close them under light load.
 keepalive = 75
 backlog = 1024
 timeout = 30
@@ -27,7 +30,6 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa:
 control_socket_disable = True
 accesslog = None
 loglevel = "warning"
-proc_name = os.environ.get("COSTLAB_SERVICE", "costlab")
 
 
 def post_worker_init(worker):

@@ -1,0 +1,112 @@
+"""What every service is made of. A service adds its routes, its store and its settings, and nothing else.
+
+def create_app() -> Flask:
+    settings = load(UsersSettings, "users")
+    service = Service("users", settings)
+    database = service.database(settings.database_url)
+    service.app.register_blueprint(routes.blueprint(UserStore(database)))
+    return service.app
+"""
+
+from collections.abc import Callable
+
+import orjson
+from flask import Flask, request
+from flask.json.provider import JSONProvider
+
+from costlab.service import health, internal, logs, metrics, problem, redis_client
+from costlab.service.database import Database
+from costlab.service.door import ROUTE, Door
+from costlab.service.flags import Flags, Registry
+from costlab.service.http_client import HttpClient
+from costlab.service.settings import ServiceSettings
+from costlab.service.tracing import Tracing
+
+MAX_REQUEST_BYTES = 1024 * 1024
+
+
+class _Json(JSONProvider):
+    def dumps(self, obj, **kwargs) -> str:
+        return orjson.dumps(obj).decode()
+
+    def loads(self, s, **kwargs):
+        return orjson.loads(s)
+
+
+class Service:
+    """A Flask app with flags, metrics, traces, logs, health and errors wired in.
+
+    ``edge`` is true for the service at the public door. Parts register what must run with the process through
+    ``on_start`` and ``on_stop`` (called in reverse order), and what readiness depends on through ``check``.
+    """
+
+    def __init__(self, name: str, settings: ServiceSettings, edge: bool = False) -> None:
+        logs.configure(name, settings.log_level)
+        self.name = name
+        self.redis = redis_client.connect(settings.redis_url)
+        registry = Registry.load()
+        self.flags = Flags(registry, self.redis, metrics.FLAGS_REVISION.labels(name).set)
+        self.tracing = Tracing(name, self.flags, settings.otlp_endpoint, edge)
+        self._checks: dict[str, health.Check] = {}
+        self._starts: list[Callable[[], None]] = [self.flags.start, self.tracing.start]
+        self._stops: list[Callable[[], None]] = [self.flags.stop, self.tracing.stop]
+
+        self.app = _flask(name)
+        self.app.register_blueprint(health.blueprint(self._checks))
+        inside = _flask(f"{name}-internal")
+        inside.register_blueprint(health.blueprint(self._checks))
+        inside.register_blueprint(internal.blueprint(registry, self.flags, self.redis, settings.token_file))
+        self.door = Door(self.app.wsgi_app, inside.wsgi_app, settings.internal_port(), self.tracing)
+        self.app.wsgi_app = self.door
+        self.app.extensions["costlab"] = self
+
+    def database(self, dsn: str) -> Database:
+        """PostgreSQL under ``dsn``; the service is ready only while it answers."""
+        database = Database(dsn, self.flags, self.tracing, self.name)
+        self.check("postgres", database.ping)
+        self.on_stop(database.close)
+        return database
+
+    def client(self, upstream: str, base_url: str, timeout: float = 5.0) -> HttpClient:
+        """A client for another service."""
+        client = HttpClient(upstream, base_url, self.flags, self.tracing, timeout)
+        self.on_stop(client.close)
+        return client
+
+    def check(self, name: str, check: health.Check) -> None:
+        """Make readiness depend on ``check`` (raises when not ready)."""
+        self._checks[name] = check
+
+    def on_start(self, action: Callable[[], None]) -> None:
+        """Run ``action`` in each worker process before it serves."""
+        self._starts.append(action)
+
+    def on_stop(self, action: Callable[[], None]) -> None:
+        """Run ``action`` in each worker process after its last request."""
+        self._stops.append(action)
+
+    def start(self) -> None:
+        """Start what runs beside requests."""
+        for action in self._starts:
+            action()
+
+    def stop(self) -> None:
+        """Stop it, the last started first."""
+        for action in reversed(self._stops):
+            action()
+
+
+class _App(Flask):
+    def dispatch_request(self):
+        # Flask forgets the matched rule before the door, outside of it, can read it.
+        if request.url_rule is not None:
+            request.environ[ROUTE] = request.url_rule.rule
+        return super().dispatch_request()
+
+
+def _flask(name: str) -> Flask:
+    app = _App(name, static_folder=None)
+    app.json = _Json(app)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
+    problem.install(app)
+    return app

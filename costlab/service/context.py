@@ -1,0 +1,57 @@
+"""What a service knows about the request it is working on: its id, its deadline and its place in a trace.
+
+Set once by the door (costlab/service/door.py), read by logs, spans, problem documents and the HTTP client.
+"""
+
+import re
+import secrets
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+REQUEST_ID = "X-Request-Id"
+TIMEOUT = "X-Request-Timeout-Ms"
+_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+@dataclass(slots=True)
+class Request:
+    """One request in flight. ``deadline`` is on the monotonic clock, in seconds; None means no limit was set."""
+
+    request_id: str
+    deadline: float | None = None
+    traceparent: str = ""
+    span: "Span | None" = None
+
+    def remaining(self, now: float | None = None) -> float | None:
+        """Seconds left until the deadline, at least 0; None when there is none."""
+        if self.deadline is None:
+            return None
+        return max(0.0, self.deadline - (time.monotonic() if now is None else now))
+
+
+_current: ContextVar[Request | None] = ContextVar("costlab_request", default=None)
+
+
+def current() -> Request | None:
+    """The request this thread works on, or None outside of one."""
+    return _current.get()
+
+
+def enter(request: Request | None) -> None:
+    """Make ``request`` the one this thread works on; None when it is done."""
+    _current.set(request)
+
+
+def request_id(given: str) -> str:
+    """The caller's request id if it is safe to log and hand on, else a new one."""
+    return given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def deadline(given: str, now: float) -> float | None:
+    """The monotonic deadline for a header of remaining milliseconds; None where it is absent or not a number."""
+    return now + int(given) / 1000 if given.isascii() and given.isdigit() else None

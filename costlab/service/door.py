@@ -1,0 +1,77 @@
+"""The door of a service: the WSGI layer every request passes, outside Flask and inside gunicorn.
+
+It tells the internal port from the public one, gives the request its id, deadline and place in a trace, and
+records its duration, status and size under the route (never the path) it matched.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from opentelemetry.trace import StatusCode
+
+from costlab.service import context, metrics
+from costlab.service.tracing import Tracing
+
+# Where whoever matched the route (Flask, or the gateway's proxy) leaves it in the WSGI environment.
+ROUTE = "costlab.route"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Door:
+    """Wraps ``public`` (replaceable: the gateway puts its proxy in front of Flask) and ``internal``."""
+
+    def __init__(
+        self, public: WSGIApplication, internal: WSGIApplication, internal_port: int, tracing: Tracing
+    ) -> None:
+        self.public = public
+        self._internal = internal
+        self._internal_port = str(internal_port)
+        self._tracing = tracing
+        self._seconds = metrics.Children(metrics.REQUEST_SECONDS)
+        self._bytes = metrics.Children(metrics.RESPONSE_BYTES)
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if environ["SERVER_PORT"] == self._internal_port:
+            return self._internal(environ, start_response)
+        started = time.monotonic()
+        request = context.Request(
+            context.request_id(environ.get("HTTP_X_REQUEST_ID", "")),
+            context.deadline(environ.get("HTTP_X_REQUEST_TIMEOUT_MS", ""), started),
+        )
+        method = environ["REQUEST_METHOD"]
+        span = self._tracing.enter(request, environ.get("HTTP_TRACEPARENT", ""), method)
+        context.enter(request)
+        outcome = _Outcome(request.request_id, start_response)
+        try:
+            return self.public(environ, outcome.start)
+        finally:
+            context.enter(None)
+            route = environ.get(ROUTE, "unmatched")
+            known = method if method in _METHODS else "_OTHER"
+            self._seconds[known, route, outcome.status].observe(time.monotonic() - started)
+            self._bytes[route,].inc(outcome.length)
+            if span is not None:
+                span.update_name(f"{known} {route}")
+                span.set_attribute("http.response.status_code", int(outcome.status))
+                if outcome.status >= "500":
+                    span.set_status(StatusCode.ERROR)
+                span.end()
+
+
+class _Outcome:
+    """What was answered: status, declared length; adds the request id to the response."""
+
+    def __init__(self, request_id: str, start_response: StartResponse) -> None:
+        self.status = "500"
+        self.length = 0
+        self._request_id = request_id
+        self._start_response = start_response
+
+    def start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+        self.status = status[:3]
+        for name, value in headers:
+            if name.lower() == "content-length":
+                self.length = int(value)
+        return self._start_response(status, [*headers, (context.REQUEST_ID, self._request_id)], exc_info)

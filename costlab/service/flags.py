@@ -1,0 +1,252 @@
+"""Live flags: every knob of the system, set once, in force in every process in under a second.
+
+    costlab flags set ──► any service's internal port ──► Redis: hash of values + revision, one message
+                                                              │
+              each process: a thread that listens, and re-reads every second ──► a dict
+
+Reading a flag is a dict look-up in the process. When Redis is away the last values stay in force.
+"""
+
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from costlab.service import logs, problem
+
+VALUES = "costlab:flags"
+REVISION = "costlab:flags:revision"
+CHANNEL = "costlab:flags"
+REREAD_SECONDS = 1.0
+
+Value = str | float | int
+
+# One change is one revision, and revisions never repeat, even when Redis has lost its data: they are
+# milliseconds of its clock, pushed up by one when two changes share a millisecond.
+_SET = """
+local time = redis.call('TIME')
+local revision = time[1] * 1000 + math.floor(time[2] / 1000)
+local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+if revision <= last then revision = last + 1 end
+for i = 1, #ARGV, 2 do
+    if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i])
+    else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+end
+redis.call('SET', KEYS[2], string.format('%.0f', revision))
+redis.call('PUBLISH', ARGV_CHANNEL, string.format('%.0f', revision))
+return string.format('%.0f', revision)
+""".replace("ARGV_CHANNEL", f"'{CHANNEL}'")
+
+
+class UnknownFlag(ValueError):
+    """A flag name that is not in flags.toml."""
+
+
+class BadFlagValue(ValueError):
+    """A value the flag does not allow."""
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One row of flags.toml: either ``values`` (a choice) or ``low`` to ``high``, plus the words in ``also``."""
+
+    name: str
+    default: Value
+    owner: str
+    help: str
+    values: tuple[str, ...] = ()
+    low: float = 0
+    high: float = 0
+    whole: bool = False
+    also: tuple[str, ...] = ()
+
+    def allowed(self) -> str:
+        """What may be set, in words: ``off or ttl``, ``1 to 64 (whole), or none``."""
+        if self.values:
+            return problem.join(self.values)
+        numbers = f"{self.low:g} to {self.high:g}{' (whole)' if self.whole else ''}"
+        return f"{numbers}, or {problem.join(self.also)}" if self.also else numbers
+
+    def parse(self, raw: object) -> Value:
+        """The typed value of ``raw``; BadFlagValue says what is allowed."""
+        text = str(raw).strip()
+        if text in self.values or text in self.also:
+            return text
+        if not self.values and not isinstance(raw, bool):
+            number = self._number(text)
+            if number is not None and self.low <= number <= self.high:
+                return number
+        raise BadFlagValue(f"{self.name} cannot be {text!r}; allowed: {self.allowed()}")
+
+    def _number(self, text: str) -> int | float | None:
+        try:
+            return int(text) if self.whole else float(text)
+        except ValueError:
+            return None
+
+
+class Registry:
+    """All flags by name, as flags.toml lists them."""
+
+    def __init__(self, flags: Mapping[str, Flag]) -> None:
+        self._flags = dict(flags)
+
+    @classmethod
+    def load(cls) -> "Registry":
+        """The registry in costlab/flags.toml."""
+        rows = tomllib.loads(files("costlab").joinpath("flags.toml").read_text())
+        return cls({name: _flag(name, row) for name, row in rows.items()})
+
+    def __iter__(self):
+        return iter(self._flags.values())
+
+    def __getitem__(self, name: str) -> Flag:
+        try:
+            return self._flags[name]
+        except KeyError:
+            raise UnknownFlag(f"there is no flag {name!r}; there are: {', '.join(self._flags)}") from None
+
+    def defaults(self) -> dict[str, Value]:
+        """Every flag at its default."""
+        return {flag.name: flag.default for flag in self}
+
+    def parse(self, changes: Mapping[str, object]) -> dict[str, Value | None]:
+        """``changes`` typed; None asks for the default. Unknown names and values are refused, all or nothing."""
+        return {name: None if raw is None else self[name].parse(raw) for name, raw in changes.items()}
+
+
+def _flag(name: str, row: Mapping[str, Any]) -> Flag:
+    known = {"values", "number", "integer", "also", "default", "owner", "help"}
+    if unknown := set(row) - known:
+        raise ValueError(f"flags.toml: {name}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    low, high = row.get("number") or row.get("integer") or (0, 0)
+    flag = Flag(
+        name=name,
+        default=row["default"],
+        owner=row["owner"],
+        help=row["help"],
+        values=tuple(row.get("values", ())),
+        low=low,
+        high=high,
+        whole="integer" in row,
+        also=tuple(row.get("also", ())),
+    )
+    return replace(flag, default=flag.parse(flag.default))
+
+
+class FlagStore:
+    """The flags as Redis holds them: what ``costlab flags`` and the internal port read and write."""
+
+    def __init__(self, redis: Redis, registry: Registry) -> None:
+        self._redis = redis
+        self._registry = registry
+
+    def read(self) -> tuple[int, dict[str, Value]] | None:
+        """Revision and values of all flags; None when nothing was ever set (or Redis lost it)."""
+        pipe = self._redis.pipeline(transaction=True)
+        pipe.get(REVISION)
+        pipe.hgetall(VALUES)
+        revision, raw = pipe.execute()
+        if revision is None:
+            return None
+        return int(revision), self._registry.defaults() | self._known(raw)
+
+    def set(self, changes: Mapping[str, object]) -> int:
+        """Set all of ``changes`` at once (None: back to the default); the new revision."""
+        typed = self._registry.parse(changes)
+        arguments = [part for name, value in typed.items() for part in (name, "" if value is None else str(value))]
+        return int(self._redis.eval(_SET, 2, VALUES, REVISION, *arguments))
+
+    def _known(self, raw: Mapping[bytes, bytes]) -> dict[str, Value]:
+        """Values this code knows; a newer or older one may have left others in Redis, which are logged, not used."""
+        known: dict[str, Value] = {}
+        for name, value in raw.items():
+            try:
+                flag = self._registry[name.decode()]
+                known[flag.name] = flag.parse(value.decode())
+            except ValueError as error:
+                logs.get("flags").warning("flag.ignored", extra={"reason": str(error)})
+        return known
+
+
+class Flags:
+    """The flags in force in this process.
+
+    ``flags["cache.ttl"]`` is a dict look-up. ``start`` begins to follow Redis, ``stop`` ends it. ``applied`` is
+    called with each revision once it is in force.
+    """
+
+    def __init__(
+        self, registry: Registry, redis: Redis, applied: Callable[[int], None] = lambda revision: None
+    ) -> None:
+        self._values = registry.defaults()
+        self._store = FlagStore(redis, registry)
+        self._redis = redis
+        self._applied = applied
+        self._revision = 0
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._listeners: list[Callable[[], None]] = []
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def snapshot(self) -> dict[str, Value]:
+        """All values in force now."""
+        return dict(self._values)
+
+    @property
+    def revision(self) -> int:
+        """The revision in force; 0 before the first was seen."""
+        return self._revision
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` after each change, in the thread that follows Redis."""
+        self._listeners.append(listener)
+
+    def refresh(self) -> None:
+        """Take over what Redis holds, if it is new. Nothing there, or Redis away: the last values stay."""
+        held = self._store.read()
+        if held is None or held[0] == self._revision:
+            return
+        revision, values = held
+        self._values = values
+        self._revision = revision
+        for listener in self._listeners:
+            listener()
+        self._applied(revision)
+
+    def start(self) -> None:
+        """Follow Redis from a thread of this process."""
+        self._thread = threading.Thread(target=self._follow, name="flags", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop following; returns when the thread has ended."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join(timeout=2 * REREAD_SECONDS)
+
+    def _follow(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._listen()
+            except RedisError as error:
+                logs.get("flags").warning("flags.redis_away", extra={"reason": str(error)})
+                self._stopped.wait(0.2)
+
+    def _listen(self) -> None:
+        with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+            pubsub.subscribe(CHANNEL)
+            reread_at = 0.0
+            while not self._stopped.is_set():
+                message = pubsub.get_message(timeout=0.25)
+                if message is not None or time.monotonic() >= reread_at:
+                    self.refresh()
+                    reread_at = time.monotonic() + REREAD_SECONDS

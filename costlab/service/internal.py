@@ -1,0 +1,60 @@
+"""The internal port of a service: metrics and flags. Never routed by the gateway; changes take the stack's token."""
+
+import hmac
+from pathlib import Path
+
+import orjson
+from flask import Blueprint, Response, request
+from redis import Redis
+from redis.exceptions import RedisError
+
+from costlab.service import metrics, problem
+from costlab.service.flags import Flags, FlagStore, Registry
+
+
+def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path | None) -> Blueprint:
+    """The routes /metrics and /flags."""
+    routes = Blueprint("internal", __name__)
+    store = FlagStore(redis, registry)
+
+    @routes.get("/metrics")
+    def scrape() -> Response:
+        return Response(metrics.render(), content_type=metrics.CONTENT_TYPE)
+
+    @routes.get("/flags")
+    def read() -> Response:
+        return _json({"revision": flags.revision, "flags": flags.snapshot()})
+
+    @routes.patch("/flags")
+    def change() -> Response:
+        _authorize(token_file)
+        try:
+            return _json({"revision": store.set(_changes())})
+        except ValueError as error:
+            raise problem.Invalid(str(error)) from error
+        except RedisError as error:
+            raise problem.Unavailable("Redis, which holds the flags, cannot be reached; nothing was set.") from error
+
+    return routes
+
+
+def _json(document: object) -> Response:
+    return Response(orjson.dumps(document), content_type="application/json")
+
+
+def _changes() -> dict[str, object]:
+    try:
+        changes = orjson.loads(request.get_data())
+    except orjson.JSONDecodeError as error:
+        raise problem.BadRequest(f"The body is not JSON: {error}.") from error
+    if not isinstance(changes, dict) or not changes:
+        raise problem.Invalid('The body is an object of flag names and values, for instance {"cache.ttl": 5}.')
+    return changes
+
+
+def _authorize(token_file: Path | None) -> None:
+    if token_file is None or not token_file.is_file():
+        raise problem.Unauthorized("This service was started without a token file, so nothing can be changed.")
+    expected = f"Bearer {token_file.read_text().strip()}"
+    if not hmac.compare_digest(expected.encode(), request.headers.get("Authorization", "").encode()):
+        raise problem.Unauthorized("Changes take the stack's token: Authorization: Bearer <token>.")

@@ -1,0 +1,25 @@
+"""Start and stop of a service inside a gunicorn worker: threads and connections belong to the process that uses them.
+
+gunicorn's hooks (infra/gunicorn.conf.py) call these. Nothing connects at import, nor when the app is made, so a
+preloaded app can be forked.
+"""
+
+from flask import Flask
+
+from costlab.service import metrics
+
+
+def start(app: Flask) -> None:
+    """Called in a worker process once it is about to serve."""
+    app.extensions["costlab"].start()
+
+
+def stop(app: Flask | None) -> None:
+    """Called in a worker process after its last request."""
+    if app is not None:
+        app.extensions["costlab"].stop()
+
+
+def forget_process(pid: int) -> None:
+    """Called in the master when a worker has gone."""
+    metrics.forget_process(pid)
