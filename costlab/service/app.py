@@ -14,7 +14,7 @@ import orjson
 from flask import Flask, request
 from flask.json.provider import JSONProvider
 
-from costlab.service import health, internal, logs, metrics, problem, redis_client
+from costlab.service import health, internal, logs, metrics, openapi, problem, redis_client
 from costlab.service.database import Database
 from costlab.service.door import ROUTE, Door
 from costlab.service.flags import Flags, Registry
@@ -53,6 +53,8 @@ class Service:
 
         self.app = _flask(name)
         self.app.register_blueprint(health.blueprint(self._checks))
+        if not edge:
+            self.app.add_url_rule("/openapi.json", view_func=self._openapi)
         inside = _flask(f"{name}-internal")
         inside.register_blueprint(health.blueprint(self._checks))
         inside.register_blueprint(internal.blueprint(registry, self.flags, self.redis, settings.token_file))
@@ -84,6 +86,9 @@ class Service:
     def on_stop(self, action: Callable[[], None]) -> None:
         """Run ``action`` in each worker process after its last request."""
         self._stops.append(action)
+
+    def _openapi(self) -> dict:
+        return openapi.document(self.app, self.name)
 
     def start(self) -> None:
         """Start what runs beside requests."""
