@@ -1,0 +1,127 @@
+"""``costlab flags list|set|reset``: look at the knobs of a running stack and turn them."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from costlab.failure import Failure
+from costlab.service.flags import Registry
+from costlab.stack import Stack, open_stack
+
+APPLIED_SECONDS = 5.0
+
+Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+commands = typer.Typer(help="Look at the knobs of a running stack and turn them.", no_args_is_help=True)
+
+
+class FlagError(Failure):
+    """A flag cannot be read or set."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    app.add_typer(commands, name="flags")
+
+
+@commands.command("list")
+def list_flags(target: Target = "local", as_json: AsJson = False) -> None:
+    """Every flag: its value on the running stack (or its default when none runs), what is allowed, what it does."""
+    values = _values(target)
+    rows = [
+        {
+            "name": flag.name,
+            "value": values.get(flag.name, flag.default) if values else None,
+            "default": flag.default,
+            "allowed": flag.allowed(),
+            "owner": flag.owner,
+            "help": flag.help,
+        }
+        for flag in Registry.load()
+    ]
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    table = Table("flag", "value" if values else "value (no stack runs)", "default", "allowed", "what it does")
+    for row in rows:
+        value = "" if row["value"] is None else f"{row['value']}"
+        style = "bold" if values and row["value"] != row["default"] else None
+        table.add_row(row["name"], value, f"{row['default']}", row["allowed"], row["help"], style=style)
+    Console().print(table)
+
+
+@commands.command("set")
+def set_flags(
+    assignments: Annotated[
+        list[str], typer.Argument(help="cache.strategy=ttl cache.ttl=5 ...", metavar="FLAG=VALUE...")
+    ],
+    target: Target = "local",
+) -> None:
+    """Set flags on the running stack; returns once every process has them."""
+    _change(target, dict(_assignment(text) for text in assignments))
+
+
+@commands.command("reset")
+def reset_flags(
+    names: Annotated[list[str] | None, typer.Argument(help="Flags to reset; all of them without names.")] = None,
+    target: Target = "local",
+) -> None:
+    """Put flags back to their defaults; returns once every process has them."""
+    _change(target, {name: None for name in names or [flag.name for flag in Registry.load()]})
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise FlagError(f"{text!r} is not FLAG=VALUE, for instance cache.strategy=ttl")
+    return name, value
+
+
+def _change(target: str, changes: dict[str, str | None]) -> None:
+    try:
+        Registry.load().parse(changes)
+    except ValueError as error:
+        raise FlagError(str(error)) from error
+    stack = open_stack(target)
+    url = next(iter(stack.internal_urls().values()))
+    revision = _request("PATCH", f"{url}/flags", stack.token(), changes)["revision"]
+    _wait_until_applied(stack, revision)
+    typer.echo(f"in force in every process (revision {revision})")
+
+
+def _wait_until_applied(stack: Stack, revision: int) -> None:
+    deadline = time.monotonic() + APPLIED_SECONDS
+    late = list(stack.internal_urls())
+    while late and time.monotonic() < deadline:
+        late = [name for name in late if _request("GET", f"{stack.internal_urls()[name]}/flags")["revision"] < revision]
+        time.sleep(0.02)
+    if late:
+        raise FlagError(f"set, but {', '.join(late)} had not taken it over after {APPLIED_SECONDS:.0f} s")
+
+
+def _values(target: str) -> dict[str, object]:
+    stack = open_stack(target)
+    if not any(service.healthy for service in stack.status()):
+        return {}
+    return _request("GET", f"{next(iter(stack.internal_urls().values()))}/flags")["flags"]
+
+
+def _request(method: str, url: str, token: str = "", document: object = None) -> dict:
+    request = urllib.request.Request(  # noqa: S310 - the stack's own loopback address
+        url, method=method, data=None if document is None else json.dumps(document).encode()
+    )
+    request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=3) as answer:  # noqa: S310
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        raise FlagError(json.load(error).get("detail", str(error))) from error
+    except OSError as error:
+        raise FlagError(f"no stack answers at {url}: is one up? (costlab status)") from error
