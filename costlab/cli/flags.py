@@ -1,9 +1,6 @@
 """``costlab flags list|set|reset``: look at the knobs of a running stack and turn them."""
 
 import json
-import time
-import urllib.error
-import urllib.request
 from typing import Annotated
 
 import typer
@@ -12,9 +9,8 @@ from rich.table import Table
 
 from costlab.failure import Failure
 from costlab.service.flags import Registry
-from costlab.stack import Stack, open_stack
-
-APPLIED_SECONDS = 5.0
+from costlab.stack import open_stack
+from costlab.stack.control import Control
 
 Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -74,7 +70,7 @@ def reset_flags(
     target: Target = "local",
 ) -> None:
     """Put flags back to their defaults; returns once every process has them."""
-    _change(target, {name: None for name in names or [flag.name for flag in Registry.load()]})
+    _change(target, dict.fromkeys(names or [flag.name for flag in Registry.load()]))
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -89,39 +85,16 @@ def _change(target: str, changes: dict[str, str | None]) -> None:
         Registry.load().parse(changes)
     except ValueError as error:
         raise FlagError(str(error)) from error
-    stack = open_stack(target)
-    url = next(iter(stack.internal_urls().values()))
-    revision = _request("PATCH", f"{url}/flags", stack.token(), changes)["revision"]
-    _wait_until_applied(stack, revision)
+    revision = _control(target).set_flags(changes)
     typer.echo(f"in force in every process (revision {revision})")
 
 
-def _wait_until_applied(stack: Stack, revision: int) -> None:
-    deadline = time.monotonic() + APPLIED_SECONDS
-    late = list(stack.internal_urls())
-    while late and time.monotonic() < deadline:
-        late = [name for name in late if _request("GET", f"{stack.internal_urls()[name]}/flags")["revision"] < revision]
-        time.sleep(0.02)
-    if late:
-        raise FlagError(f"set, but {', '.join(late)} had not taken it over after {APPLIED_SECONDS:.0f} s")
-
-
 def _values(target: str) -> dict[str, object]:
-    stack = open_stack(target)
-    if not any(service.healthy for service in stack.status()):
+    if not any(service.healthy for service in open_stack(target).status()):
         return {}
-    return _request("GET", f"{next(iter(stack.internal_urls().values()))}/flags")["flags"]
+    return _control(target).flags()
 
 
-def _request(method: str, url: str, token: str = "", document: object = None) -> dict:
-    request = urllib.request.Request(  # noqa: S310 - the stack's own loopback address
-        url, method=method, data=None if document is None else json.dumps(document).encode()
-    )
-    request.add_header("Authorization", f"Bearer {token}")
-    try:
-        with urllib.request.urlopen(request, timeout=3) as answer:  # noqa: S310
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        raise FlagError(json.load(error).get("detail", str(error))) from error
-    except OSError as error:
-        raise FlagError(f"no stack answers at {url}: is one up? (costlab status)") from error
+def _control(target: str) -> Control:
+    stack = open_stack(target)
+    return Control(stack.internal_urls(), stack.token())

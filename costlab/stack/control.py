@@ -1,0 +1,82 @@
+"""The control plane of a running stack, from outside: set flags, wait until every process has them, read metrics.
+
+The command line and the experiment runner both speak to a stack through this.
+"""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from costlab.failure import Failure
+
+APPLIED_SECONDS = 5.0
+ANSWER_SECONDS = 3.0
+_REVISION = "costlab_flags_revision"
+
+
+class ControlError(Failure):
+    """A service's internal port did not do what was asked."""
+
+
+class Control:
+    """The internal ports of a stack's services. ``urls`` maps service names to base URLs."""
+
+    def __init__(self, urls: Mapping[str, str], token: str) -> None:
+        self._urls = dict(urls)
+        self._token = token
+
+    def flags(self) -> dict[str, object]:
+        """The values in force."""
+        return self._call("GET", "/flags")["flags"]
+
+    def set_flags(self, changes: Mapping[str, object]) -> int:
+        """Set ``changes`` (None: back to the default) and return the revision once every process has applied it."""
+        revision = self._call("PATCH", "/flags", changes)["revision"]
+        deadline = time.monotonic() + APPLIED_SECONDS
+        late = list(self._urls)
+        while late := [name for name in late if self._applied(name) < revision]:
+            if time.monotonic() > deadline:
+                raise ControlError(f"{', '.join(late)} did not take over the flags within {APPLIED_SECONDS:.0f} s")
+            time.sleep(0.02)
+        return revision
+
+    def metrics(self, service: str) -> list[tuple[str, dict[str, str], float]]:
+        """Every sample of ``service`` over all its processes: name, labels, value."""
+        text = _read(urllib.request.Request(f"{self._urls[service]}/metrics")).decode()  # noqa: S310 - loopback
+        return [
+            (sample.name, sample.labels, sample.value)
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        ]
+
+    def _applied(self, service: str) -> float:
+        """The lowest revision in force in any process of ``service``."""
+        return next((value for name, _, value in self.metrics(service) if name == _REVISION), 0)
+
+    def _call(self, method: str, path: str, document: object = None) -> dict:
+        url = next(iter(self._urls.values())) + path
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(url, body, method=method)  # noqa: S310 - loopback
+        request.add_header("Authorization", f"Bearer {self._token}")
+        return json.loads(_read(request))
+
+
+def _read(request: urllib.request.Request) -> bytes:
+    try:
+        with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
+            return answer.read()
+    except urllib.error.HTTPError as error:
+        raise ControlError(_detail(error)) from error
+    except OSError as error:
+        raise ControlError(f"no stack answers at {request.full_url}: is one up? (costlab status)") from error
+
+
+def _detail(error: urllib.error.HTTPError) -> str:
+    try:
+        return json.load(error)["detail"]
+    except (ValueError, KeyError, TypeError):
+        return f"{error.url} answered {error.code}"
