@@ -1,0 +1,16 @@
+// Visitors who read: product pages, profiles, orders, histories. The mix is in traffic/browse.json.
+//   k6 run -e RATE=50 -e DURATION=1m loadtests/browse.js
+import { check } from 'k6';
+import { options as arrivals, send, traffic } from './lib/scenario.js';
+
+const requests = traffic('./traffic/browse.json');
+
+export const options = arrivals({
+  checks: ['rate>0.99'],
+  dropped_iterations: ['count==0'],
+  http_req_duration: ['p(95)<500'],
+});
+
+export default function () {
+  check(send(requests), { 'answered 200': (answer) => answer.status === 200 });
+}

@@ -1,0 +1,66 @@
+// What every scenario shares: settings from `k6 run -e NAME=value`, arrival-rate options, and sending one request.
+// RATE per second; SETTLE (not measured) and DURATION in k6's notation; SEED fixes the requests.
+// The costlab runner also sets GAP (pause between SETTLE and DURATION in which it reads its probes), RUN and TRAFFIC.
+import exec from 'k6/execution';
+import http from 'k6/http';
+import { Traffic, plannedCount } from './traffic.js';
+
+const BASE_URL = (__ENV.BASE_URL || 'http://127.0.0.1:8080').replace(/\/+$/, '');
+const API_KEY = __ENV.API_KEY || 'demo';
+const RATE = Number(__ENV.RATE || 30);
+const SEED = Number(__ENV.SEED || 1);
+const SETTLE = seconds(__ENV.SETTLE || '0s');
+const DURATION = seconds(__ENV.DURATION || '30s');
+const GAP = seconds(__ENV.GAP || '0s');
+const VUS = Number(__ENV.VUS || 128);
+const TIMEOUT = __ENV.TIMEOUT || '10s';
+const FIRST_MEASURED = plannedCount(RATE, SETTLE);
+
+function seconds(text) {
+  const units = { ms: 0.001, s: 1, m: 60, h: 3600 };
+  const parts = [...text.matchAll(/([\d.]+)(ms|s|m|h)/g)];
+  if (parts.length === 0 || parts.map((part) => part[0]).join('') !== text) {
+    throw new Error(`${text} is not a duration; write 500ms, 30s or 1m30s`);
+  }
+  return parts.reduce((sum, [, number, unit]) => sum + Number(number) * units[unit], 0);
+}
+
+// Half a period less than the whole, so that rounding never adds or loses the last request.
+function stretch(length, startTime, gracefulStop) {
+  return {
+    executor: 'constant-arrival-rate',
+    rate: Math.round(RATE * 1000),
+    timeUnit: '1000s',
+    duration: `${Math.round(((plannedCount(RATE, length) - 0.5) / RATE) * 1e6)}us`,
+    startTime: `${Math.round(startTime * 1e6)}us`,
+    gracefulStop,
+    preAllocatedVUs: VUS,
+    maxVUs: VUS,
+  };
+}
+
+export function options(thresholds) {
+  const scenarios = { measure: stretch(DURATION, SETTLE + GAP, '30s') };
+  if (SETTLE > 0) scenarios.settle = stretch(SETTLE, 0, `${Math.round(GAP * 500)}ms`);
+  return { scenarios, thresholds, discardResponseBodies: true, systemTags: ['name', 'status', 'scenario'] };
+}
+
+export function traffic(path) {
+  return new Traffic(JSON.parse(open(__ENV.TRAFFIC || path)), SEED, __ENV.RUN);
+}
+
+// Sends the request that belongs to this iteration. What costlab needs travels as metadata, not as tags, which would
+// make a time series of each request.
+export function send(requests) {
+  const { name, iterationInTest, startTime } = exec.scenario;
+  if (iterationInTest === 0) console.log(`costlab ${name} started ${startTime}`);
+  if (!requests.run) requests.run = String(startTime);
+  const index = name === 'measure' ? FIRST_MEASURED + iterationInTest : iterationInTest;
+  const request = requests.request(index);
+  exec.vu.metrics.metadata.index = String(iterationInTest);
+  return http.request(request.method, BASE_URL + request.path, request.body, {
+    headers: { Accept: 'application/json', 'X-Api-Key': API_KEY, ...request.headers },
+    tags: { name: request.name },
+    timeout: TIMEOUT,
+  });
+}
