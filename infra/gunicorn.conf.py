@@ -20,7 +20,6 @@ bind = [_settings.bind, _settings.internal_bind]
 workers = _settings.processes
 worker_class = "gthread"
 threads = _settings.threads
-http_parser = "fast"
 # Pooled clients keep connections open between requests; the default of two seconds would close them under light load.
 keepalive = 75
 backlog = 1024

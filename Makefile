@@ -1,0 +1,48 @@
+# The front door. Every target is one line; `make` alone prints this list.
+.DEFAULT_GOAL := help
+.PHONY: help demo up down status logs doctor test test-compose lint bench-gateway lock clean
+COSTLAB := .venv/bin/costlab
+PYTEST := .venv/bin/python -m pytest
+READY := .venv/.ready
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY) ## two minutes: what is a cache worth? starts everything, measures, prints the verdict, stops everything
+	@$(COSTLAB) demo
+
+up: $(READY) ## start the local stack (PostgreSQL, Redis, five services) in the background
+	@$(COSTLAB) up
+
+down: $(READY) ## stop the local stack; its data stays
+	@$(COSTLAB) down
+
+status: $(READY) ## health, pid, port, CPU and memory of each service
+	@$(COSTLAB) status
+
+logs: $(READY) ## what the services say; Ctrl-C to leave
+	@$(COSTLAB) logs --follow
+
+doctor: $(READY) ## what this machine has, and how to get what it lacks
+	@$(COSTLAB) doctor
+
+test: $(READY) lint ## the whole suite, on a stack of its own; also while `make up` is running
+	@$(PYTEST) --ignore=tests/compose
+
+test-compose: $(READY) ## the Compose stack on a real Docker engine
+	@$(PYTEST) tests/compose
+
+lint: $(READY) ## formatting and lint
+	@.venv/bin/ruff check -q && .venv/bin/ruff format -q --check
+
+bench-gateway: $(READY) ## CPU and latency the gateway adds, against nginx, in one interleaved run
+	@.venv/bin/python -m benchmarks.gateway
+
+lock: $(READY) ## pin and hash the newest allowed versions of every dependency
+	@infra/requirements/lock.sh
+
+clean: ## remove the virtual environment, the stack's data and every run that was not kept
+	@test ! -x $(COSTLAB) || $(COSTLAB) down --volumes; rm -rf .venv .costlab runs
+
+$(READY): infra/requirements/dev.txt pyproject.toml infra/bootstrap.sh
+	@infra/bootstrap.sh && touch $@

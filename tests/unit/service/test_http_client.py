@@ -1,0 +1,272 @@
+"""The HTTP client against servers that behave, misbehave, and go away. Each server is a real socket."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from costlab.service import context
+from costlab.service.http_client import HttpClient, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
+from costlab.service.tracing import Tracing
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+class Server:
+    """Answers each request with the next of ``script``: bytes to send, or a callable that gets the connection."""
+
+    def __init__(self, script, then=OK):
+        self._script = list(script)
+        self._then = then
+        self.requests = []
+        self.connections = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        # Closing alone would let a thread that is already waiting accept one more connection.
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self):
+        while True:
+            try:
+                link, _ = self._listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            threading.Thread(target=self._serve, args=[link], daemon=True).start()
+
+    def _serve(self, link):
+        with link:
+            while request := _read_request(link):
+                self.requests.append(request)
+                action = self._script.pop(0) if self._script else self._then
+                if callable(action):
+                    action(link)
+                    return
+                link.sendall(action)
+
+
+def _read_request(link):
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = link.recv(65536)
+        if not more:
+            return b""
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = next((int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0)
+    while len(body) < length:
+        body += link.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(*script, then=OK):
+        servers.append(Server(script, then))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def call(set_flags):
+    """Make a client for a server: ``call(server).get("/")``."""
+    clients = []
+
+    def client(server, timeout=5.0, **values):
+        flags = set_flags(**values)
+        clients.append(HttpClient("peer", server.url, flags, Tracing("test", flags, None), timeout))
+        return clients[-1]
+
+    yield client
+    for client_ in clients:
+        client_.close()
+
+
+def test_an_answer_has_status_headers_and_body(serve, call):
+    server = serve(b"HTTP/1.1 404 Not Found\r\nX-A: 1\r\nX-A: 2\r\ncontent-length: 3\r\n\r\nabc")
+    answer = call(server).get("/thing?q=1")
+    assert (answer.status, answer.body) == (404, b"abc")
+    assert answer.headers[:2] == [("x-a", "1"), ("x-a", "2")]
+    assert server.requests[0].startswith(b"GET /thing?q=1 HTTP/1.1\r\n")
+
+
+def test_a_connection_is_kept_and_used_again(serve, call):
+    server = serve()
+    client = call(server)
+    for _ in range(5):
+        assert client.get("/").body == b"ok"
+    assert server.connections == 1
+
+
+def test_a_connection_the_server_closes_is_not_used_again(serve, call):
+    server = serve(then=b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok")
+    client = call(server)
+    for _ in range(3):
+        assert client.get("/").body == b"ok"
+    assert server.connections == 3
+
+
+def test_chunked_answers_are_put_together(serve, call):
+    server = serve(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n")
+    client = call(server)
+    assert client.get("/").body == b"abcde"
+    assert client.get("/").body == b"ok"
+    assert server.connections == 1
+
+
+def test_an_answer_without_a_length_ends_with_its_connection(serve, call):
+    server = serve(lambda link: link.sendall(b"HTTP/1.1 200 OK\r\n\r\nuntil the end"))
+    assert call(server).get("/").body == b"until the end"
+
+
+def test_an_answer_that_breaks_off_is_an_error_not_a_short_body(serve, call):
+    server = serve(then=lambda link: link.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc"))
+    with pytest.raises(UpstreamUnreachable, match="closed in the middle"):
+        call(server).get("/")
+
+
+def test_nonsense_instead_of_http_is_an_error(serve, call):
+    server = serve(b"SSH-2.0-OpenSSH_9.2\r\n")
+    with pytest.raises(UpstreamUnreachable):
+        call(server).get("/")
+
+
+def test_interim_answers_come_before_the_answer(serve, call):
+    server = serve(b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + OK)
+    answer = call(server).get("/")
+    assert (answer.status, answer.body) == (200, b"ok")
+    assert answer.header("link") == ""
+
+
+def test_head_and_204_have_no_body_and_keep_the_connection(serve, call):
+    server = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", b"HTTP/1.1 204 No Content\r\n\r\n")
+    client = call(server)
+    assert client.request("HEAD", "/").body == b""
+    assert client.request("DELETE", "/").status == 204
+    assert client.get("/").body == b"ok"
+    assert server.connections == 1
+
+
+def test_a_get_on_an_idle_connection_that_was_closed_is_sent_again(serve, call):
+    def answer_and_close(link):
+        link.sendall(OK)
+
+    server = serve(answer_and_close)
+    client = call(server)
+    assert client.get("/").body == b"ok"
+    assert client.get("/").body == b"ok"
+    assert server.connections == 2
+
+
+def test_a_post_that_got_no_answer_is_not_sent_again(serve, call):
+    server = serve(OK, lambda link: None)
+    client = call(server)
+    client.request("POST", "/", body=b"1")
+    with pytest.raises(UpstreamUnreachable):
+        client.request("POST", "/", body=b"2")
+    assert len(server.requests) == 2
+
+
+def test_a_server_that_does_not_answer_is_given_up_in_time(serve, call):
+    done = threading.Event()
+    server = serve(lambda link: done.wait(10))
+    started = time.monotonic()
+    with pytest.raises(UpstreamTimeout, match=r"peer did not answer within 0\.10 s"):
+        call(server, timeout=0.1).get("/")
+    assert time.monotonic() - started < 2
+    done.set()
+
+
+def test_a_server_that_trickles_cannot_stretch_the_deadline(serve, call):
+    """Each byte arrives in time, but the whole answer does not."""
+    done = threading.Event()
+
+    def trickle(link):
+        link.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        while not done.wait(0.02):
+            link.sendall(b"x")
+
+    server = serve(trickle)
+    started = time.monotonic()
+    with pytest.raises(UpstreamTimeout):
+        call(server, timeout=0.2).get("/")
+    assert time.monotonic() - started < 2
+    done.set()
+
+
+def test_nobody_listening_is_unreachable(call):
+    server = Server([])
+    server.close()
+    with pytest.raises(UpstreamUnreachable):
+        call(server).get("/")
+
+
+def test_the_requests_id_trace_and_remaining_time_are_handed_on(serve, call):
+    server = serve()
+    request = context.Request(
+        "abc", deadline=time.monotonic() + 1.0, traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-00"
+    )
+    context.enter(request)
+    try:
+        call(server).get("/")
+    finally:
+        context.enter(None)
+    sent = server.requests[0].decode()
+    assert "x-request-id: abc\r\n" in sent
+    assert f"traceparent: {request.traceparent}\r\n" in sent
+    left = int(sent.split("x-request-timeout-ms: ")[1].split("\r\n")[0])
+    assert 0 < left <= 1000
+
+
+def test_a_request_whose_deadline_is_over_is_not_sent(serve, call):
+    server = serve()
+    context.enter(context.Request("abc", deadline=time.monotonic() - 1))
+    try:
+        with pytest.raises(UpstreamTimeout):
+            call(server).get("/")
+    finally:
+        context.enter(None)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("target", ["no-slash", "/a b", "/a\r\nX-Injected: 1", "/ä", ""])
+def test_a_target_that_could_break_the_request_line_is_refused(serve, call, target):
+    with pytest.raises(ValueError, match="a request target is a path"):
+        call(serve()).get(target)
+
+
+def test_with_the_breaker_on_an_upstream_that_keeps_failing_is_not_called(serve, call):
+    server = serve(then=b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n")
+    client = call(server, **{"http.breaker": "breaker"})
+    for _ in range(5):
+        assert client.get("/").status == 500
+    with pytest.raises(UpstreamRefused):
+        client.get("/")
+    assert len(server.requests) == 5
+
+
+def test_with_the_breaker_off_every_call_is_made(serve, call):
+    server = serve(then=b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n")
+    client = call(server)
+    for _ in range(12):
+        assert client.get("/").status == 500
+    assert len(server.requests) == 12
+
+
+def test_an_answer_that_says_no_is_no_failure_of_the_upstream(serve, call):
+    server = serve(then=b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+    client = call(server, **{"http.breaker": "breaker"})
+    for _ in range(12):
+        assert client.get("/").status == 404
