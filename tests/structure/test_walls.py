@@ -13,7 +13,11 @@ def _service(module: str) -> str | None:
     if module.split(".")[0] == "gateway":
         return "gateway"
     parts = module.split(".")
-    return ".".join(parts[:2]) if parts[0] == "services" and (ROOT / "services" / (parts + [""])[1]).is_dir() else None
+    return (
+        ".".join(parts[:2])
+        if parts[0] == "services" and len(parts) > 1 and (ROOT / "services" / parts[1]).is_dir()
+        else None
+    )
 
 
 def _ours(names: set[str]) -> set[str]:

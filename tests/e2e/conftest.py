@@ -1,0 +1,87 @@
+"""A whole local stack for the tests that need one, on ports and in a state folder of its own."""
+
+import json
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from costlab.stack import Stack, open_stack
+from costlab.stack.control import Control
+
+
+@dataclass
+class Reply:
+    """What the gateway answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """Speaks to the gateway as a person with curl would."""
+
+    def __init__(self, base_url: str) -> None:
+        self.base_url = base_url
+
+    def get(self, path: str, **headers: str) -> Reply:
+        return self.send("GET", path, None, headers)
+
+    def post(self, path: str, document: object, **headers: str) -> Reply:
+        return self.send("POST", path, json.dumps(document).encode(), {"Content-Type": "application/json"} | headers)
+
+    def send(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> Reply:
+        request = urllib.request.Request(self.base_url + path, body, {"X-Api-Key": "demo"} | headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return Reply(answer.status, dict(answer.headers), answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Reply(error.code, dict(error.headers), error.read())
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """Up once for the session, down at its end."""
+    running = open_stack("local", state=tmp_path_factory.mktemp("stack"), port_base=free_ports())
+    running.up(lambda line: None)
+    yield running
+    running.down()
+
+
+@pytest.fixture
+def control(stack: Stack) -> Control:
+    """Flags of the stack; every flag is back at its default when the test ends."""
+    plane = Control(stack.internal_urls(), stack.token())
+    yield plane
+    plane.set_flags(dict.fromkeys(plane.flags()))
+
+
+@pytest.fixture
+def client(stack: Stack) -> Client:
+    return Client(stack.base_url())
+
+
+def free_ports(wanted: int = 40) -> int:
+    """The first of ``wanted`` free ports in a row, below the range the kernel hands out by itself."""
+    for base in range(20000, 30000, wanted):
+        if all(_free(port) for port in range(base, base + wanted)):
+            return base
+    raise RuntimeError("no row of free ports between 20000 and 30000")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True

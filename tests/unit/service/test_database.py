@@ -1,0 +1,114 @@
+"""PostgreSQL through the kit: counted, bounded in time, healed after a dropped connection, all or nothing."""
+
+import time
+
+import psycopg2
+import pytest
+
+from costlab.service import context, metrics
+from costlab.service.database import Database
+from costlab.service.problem import Unavailable
+from costlab.service.tracing import Tracing
+
+
+@pytest.fixture
+def open_database(postgres_url, set_flags):
+    opened = []
+
+    def make(url=postgres_url, **values):
+        flags = set_flags(**values)
+        opened.append(Database(url, flags, Tracing("test", flags, None), "test"))
+        return opened[-1]
+
+    yield make
+    for database in opened:
+        database.close()
+
+
+def queries() -> float:
+    return metrics.REGISTRY.get_sample_value("costlab_db_queries_total") or 0
+
+
+def backends(database) -> list[int]:
+    return [row[0] for row in database.query("select pid from pg_stat_activity where application_name = 'test'")]
+
+
+def test_a_query_returns_its_rows_and_is_counted_once(open_database):
+    database = open_database()
+    before = queries()
+    assert database.query("select 1, %s", ["x"]) == [(1, "x")]
+    assert queries() == before + 1
+
+
+def test_a_statement_without_rows_returns_none_of_them(open_database):
+    assert open_database().query("create temporary table t (a int)") == []
+
+
+def test_a_transaction_takes_effect_as_a_whole(open_database):
+    database = open_database()
+    with database.transaction() as cursor:
+        cursor.execute("create table whole (a int)")
+        cursor.execute("insert into whole values (1), (2)")
+    assert database.query("select count(*) from whole") == [(2,)]
+
+
+def test_a_transaction_that_raises_leaves_nothing(open_database):
+    database = open_database()
+    database.query("create table nothing (a int)")
+    with pytest.raises(RuntimeError), database.transaction() as cursor:
+        cursor.execute("insert into nothing values (1)")
+        raise RuntimeError
+    assert database.query("select count(*) from nothing") == [(0,)]
+
+
+def test_a_constraint_that_is_broken_is_the_callers_to_see(open_database):
+    database = open_database()
+    database.query("create table one (a int unique)")
+    database.query("insert into one values (1)")
+    with pytest.raises(psycopg2.errors.UniqueViolation):
+        database.query("insert into one values (1)")
+    assert database.query("select count(*) from one") == [(1,)]
+
+
+def test_a_pooled_connection_serves_query_after_query(open_database):
+    database = open_database(**{"db.pool": 2})
+    assert database.query("select pg_backend_pid()") == database.query("select pg_backend_pid()")
+
+
+def test_without_a_pool_every_query_has_a_connection_of_its_own(open_database):
+    database = open_database(**{"db.pool": "none"})
+    assert database.query("select pg_backend_pid()") != database.query("select pg_backend_pid()")
+
+
+def test_a_query_survives_that_its_pooled_connection_was_dropped(open_database, postgres_url):
+    database = open_database()
+    pid = database.query("select pg_backend_pid()")[0][0]
+    killer = open_database(postgres_url)
+    killer.query("select pg_terminate_backend(%s, 5000)", [pid])
+    assert database.query("select 1") == [(1,)]
+
+
+def test_a_transaction_on_a_dropped_connection_is_refused_not_repeated(open_database):
+    database = open_database()
+    pid = database.query("select pg_backend_pid()")[0][0]
+    open_database().query("select pg_terminate_backend(%s, 5000)", [pid])
+    with pytest.raises(Unavailable), database.transaction() as cursor:
+        cursor.execute("select 1")
+    with database.transaction() as cursor:
+        cursor.execute("select 1")
+
+
+def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(open_database):
+    with pytest.raises(Unavailable, match="cannot be reached") as refused:
+        open_database("postgresql://nobody@127.0.0.1:1/none").query("select 1")
+    assert refused.value.headers == {"Retry-After": "1"}
+
+
+def test_waiting_for_a_connection_ends_with_the_requests_deadline(open_database):
+    database = open_database(**{"db.pool": 1})
+    context.enter(context.Request("id", deadline=time.monotonic() + 0.05))
+    try:
+        with database.transaction(), pytest.raises(Unavailable, match="No database connection came free"):
+            database.query("select 1")
+    finally:
+        context.enter(None)
