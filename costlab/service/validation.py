@@ -34,3 +34,9 @@ def query(model: type[Model]) -> Model:
         return model.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise problem.from_validation(error, "query") from error
+
+
+def no_query() -> None:
+    """Refuse any query parameter, where the resource has none; 422."""
+    if request.args:
+        raise problem.Invalid(f"query: {next(iter(request.args))}: this resource takes no query parameters")

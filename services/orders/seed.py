@@ -22,8 +22,8 @@ MAX_LINES = 5
 _SEED = 20250101
 _FIRST_ORDER = datetime(2025, 1, 1, tzinfo=UTC)
 _BETWEEN_ORDERS = timedelta(seconds=300)
-_LOOKS = "Plain Bright Small Large Light Heavy Round Square Soft Solid Quiet Quick Warm Cool Classic Modern".split()
-_STUFF = "Oak Steel Wool Cotton Glass Clay Copper Paper Linen Cork Leather Bamboo Stone Silk Brass Pine".split()
+_LOOKS = "Plain Bright Small Large Light Heavy Round Square Soft Solid Quiet Quick Warm Cool Classic Modern"
+_STUFF = "Oak Steel Wool Cotton Glass Clay Copper Paper Linen Cork Leather Bamboo Stone Silk Brass Pine"
 _CATEGORIES = {
     "kitchen": "Pan Bowl Kettle Knife Board",
     "garden": "Spade Pot Bench Hose Rake",
@@ -54,9 +54,10 @@ def load(statements: cursor) -> str:
 def products() -> Iterator[tuple[int, str, str, int, int, int]]:
     """The rows of table products."""
     random = Random(_SEED)  # noqa: S311 - made-up data, not a secret
+    looks, stuff = _LOOKS.split(), _STUFF.split()
     for number in range(1, PRODUCTS + 1):
         category, noun = random.choice(_KINDS)
-        name = f"{random.choice(_LOOKS)} {random.choice(_STUFF)} {noun} {number}"
+        name = f"{random.choice(looks)} {random.choice(stuff)} {noun} {number}"
         price_cents = int(99 * 500 ** random.random())  # 0.99 to 495.00, most of them cheap
         weight_grams = int(10 * 2_000 ** random.random())
         yield number, name, category, price_cents, weight_grams, int(500 * random.random())

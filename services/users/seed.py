@@ -13,8 +13,8 @@ TABLES = ("users",)
 USERS = 10_000
 _SEED = 20250101
 _FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
-_GIVEN = "Ada Alan Barbara Carl Dennis Edsger Frances Grace Hedy Ivan John Katherine Leslie Margaret Niklaus".split()
-_FAMILY = "Allen Backus Cerf Dijkstra Engelbart Floyd Gray Hopper Iverson Johnson Kay Lamport Moore Naur".split()
+_GIVEN = "Ada Alan Barbara Carl Dennis Edsger Frances Grace Hedy Ivan John Katherine Leslie Margaret Niklaus"
+_FAMILY = "Allen Backus Cerf Dijkstra Engelbart Floyd Gray Hopper Iverson Johnson Kay Lamport Moore Naur"
 _TIERS = ("standard", "plus", "gold")
 _SHARES = (80, 15, 5)
 
@@ -30,7 +30,8 @@ def load(statements: cursor) -> str:
 def users() -> Iterator[tuple[int, str, str, str, datetime]]:
     """The rows of table users."""
     random = Random(_SEED)  # noqa: S311 - made-up data, not a secret
+    given, family = _GIVEN.split(), _FAMILY.split()
     for number in range(1, USERS + 1):
-        name = f"{random.choice(_GIVEN)} {random.choice(_FAMILY)}"
+        name = f"{random.choice(given)} {random.choice(family)}"
         tier = random.choices(_TIERS, _SHARES)[0]
         yield number, name, f"user{number}@example.com", tier, _FIRST_DAY + timedelta(minutes=number)

@@ -1,0 +1,32 @@
+"""Invalidation: tell the cache which answers have changed, once the change is committed.
+
+    invalidation.publish("/orders/stats", "/users/7/orders")
+
+Best effort: a message that is lost costs staleness until the answer's time to live is over, never an error to the
+client whose change is already safe. The time it may take is bounded, also when Redis hangs.
+Use instead: a short time to live alone, when nobody minds an answer that old.
+
+Message: a JSON array of paths without query on channel ``cache:invalidate``; each stands for all queries of its path.
+"""
+
+import orjson
+from redis.exceptions import RedisError
+
+from costlab.service import logs, redis_client
+
+CHANNEL = "cache:invalidate"
+ANSWER_SECONDS = 0.2
+
+
+class Invalidation:
+    """Publishes changed paths through the Redis at ``redis_url``."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._redis = redis_client.connect(redis_url, ANSWER_SECONDS)
+
+    def publish(self, *paths: str) -> None:
+        """Say that the answers at ``paths`` have changed; a failure is logged."""
+        try:
+            self._redis.publish(CHANNEL, orjson.dumps(paths))
+        except RedisError as error:
+            logs.get("invalidation").warning("invalidation.lost", extra={"paths": paths, "reason": str(error)})

@@ -1,0 +1,38 @@
+"""orders: the catalogue in memory, placing orders, an order, a user's history, statistics."""
+
+from flask import Flask
+
+from costlab.service.app import Service
+from costlab.service.invalidation import Invalidation
+from costlab.service.settings import load
+from services.orders import routes
+from services.orders.catalogue.columnar import Columnar
+from services.orders.catalogue.loader import CatalogueLoader
+from services.orders.placing import Placing
+from services.orders.relay import Relay
+from services.orders.settings import OrdersSettings
+from services.orders.store import OrderStore
+from services.orders.user_lookup import UserLookup
+
+
+def create_app() -> Flask:
+    """The service, wired; nothing connects before its first use."""
+    settings = load(OrdersSettings, "orders")
+    service = Service("orders", settings)
+    database = service.database(settings.database_url)
+    store = OrderStore(database)
+    users = UserLookup(
+        service.flags,
+        direct=service.client("users", settings.users_url),
+        cached=service.client("cache-proxy", settings.cache_proxy_url),
+    )
+    catalogue = CatalogueLoader(database, Columnar)
+    service.on_start(catalogue.start)
+    service.on_stop(catalogue.stop)
+    service.check("catalogue", catalogue.check)
+    relay = Relay(settings.relay_url(), service.redis)
+    service.on_start(relay.start)
+    service.on_stop(relay.stop)
+    placing = Placing(store, catalogue, users, Invalidation(settings.redis_url))
+    service.app.register_blueprint(routes.blueprint(store, catalogue, placing))
+    return service.app

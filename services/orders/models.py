@@ -1,0 +1,77 @@
+"""What orders accepts and answers."""
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_ID = 2**63 - 1
+MAX_LINES = 50
+MAX_QUANTITY = 1000
+MAX_PAGE = 100
+
+Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+
+class Product(BaseModel):
+    id: int
+    name: str
+    category: str
+    price_cents: int
+    weight_grams: int
+    stock: int
+
+
+class NewOrderLine(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    product_id: Id
+    quantity: int = Field(ge=1, le=MAX_QUANTITY)
+
+
+class NewOrder(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    user_id: Id
+    lines: list[NewOrderLine] = Field(min_length=1, max_length=MAX_LINES)
+
+
+class OrderLine(BaseModel):
+    product_id: int
+    quantity: int
+    price_cents: int
+
+
+class Order(BaseModel):
+    id: int
+    user_id: int
+    status: str
+    total_cents: int
+    created_at: datetime
+    lines: list[OrderLine]
+
+
+class HistoryPage(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(20, ge=1, le=MAX_PAGE, description="orders per page")
+    after: Id | None = Field(None, description="the id that `next` of the page before gave")
+
+
+class History(BaseModel):
+    """A page of a user's orders, newest first; ``next`` is null on the last one."""
+
+    orders: list[Order]
+    next: int | None
+
+
+class TopProduct(BaseModel):
+    product_id: int
+    quantity: int
+
+
+class Statistics(BaseModel):
+    orders: int
+    revenue_cents: int
+    mean_total_cents: float
+    top_products: list[TopProduct]

@@ -1,0 +1,61 @@
+"""Placing an order: check the user, price the lines, write it once, tell the cache."""
+
+from costlab.service import metrics
+from costlab.service.invalidation import Invalidation
+from costlab.service.problem import Invalid
+from services.orders import idempotency
+from services.orders.catalogue.loader import CatalogueLoader
+from services.orders.models import NewOrder
+from services.orders.store import Claim, Line, Order, OrderStore
+from services.orders.user_lookup import UserLookup
+
+
+class Placing:
+    """Places orders."""
+
+    def __init__(
+        self, store: OrderStore, catalogue: CatalogueLoader, users: UserLookup, invalidation: Invalidation
+    ) -> None:
+        self._store = store
+        self._catalogue = catalogue
+        self._users = users
+        self._invalidation = invalidation
+
+    def place(self, new: NewOrder, key: str | None) -> tuple[Order, bool]:
+        """The order, and whether it is one that ``key`` had placed before."""
+        claim = None if key is None else Claim(key, idempotency.fingerprint(new))
+        order = self._replayed(claim)
+        if order is None:
+            lines = self._priced(new)
+            self._users.require(new.user_id)
+            order = self._store.add(new.user_id, lines, claim)
+            if order is not None:
+                self._announce(order)
+                return order, False
+            # Another request with the same key was faster; its order is committed by now.
+            order = self._replayed(claim)
+        metrics.ORDERS_PLACED.labels("replayed").inc()
+        return order, True
+
+    def _replayed(self, claim: Claim | None) -> Order | None:
+        claimed = None if claim is None else self._store.claimed(claim.key)
+        if claimed is None:
+            return None
+        fingerprint, order_id = claimed
+        if fingerprint != claim.fingerprint:
+            raise Invalid(f"{idempotency.HEADER}: this key was used for another order; take a new key.")
+        return self._store.get(order_id)
+
+    def _priced(self, new: NewOrder) -> list[Line]:
+        catalogue = self._catalogue.catalogue()
+        prices = [catalogue.price_cents(line.product_id) for line in new.lines]
+        if None in prices:
+            at = prices.index(None)
+            message = f"there is no product {new.lines[at].product_id}"
+            field = f"lines.{at}.product_id"
+            raise Invalid(f"body: {field}: {message}", errors=[{"field": field, "message": message}])
+        return [line.model_dump() | {"price_cents": price} for line, price in zip(new.lines, prices, strict=True)]
+
+    def _announce(self, order: Order) -> None:
+        metrics.ORDERS_PLACED.labels("created").inc()
+        self._invalidation.publish(f"/orders/{order['id']}", f"/users/{order['user_id']}/orders", "/orders/stats")

@@ -1,0 +1,66 @@
+"""The routes of orders."""
+
+from flask import Blueprint, request
+from flask.typing import ResponseReturnValue
+
+from costlab.service import validation
+from costlab.service.openapi import operation
+from costlab.service.problem import NotFound
+from services.orders import idempotency
+from services.orders.catalogue.loader import CatalogueLoader
+from services.orders.models import History, HistoryPage, NewOrder, Order, Product, Statistics
+from services.orders.placing import Placing
+from services.orders.store import OrderStore
+
+_KEY_HELP = "Names this attempt: sent again with the same key and body, the order is placed once."
+
+
+def blueprint(store: OrderStore, catalogue: CatalogueLoader, placing: Placing) -> Blueprint:
+    """Products, orders, a user's history, and statistics."""
+    routes = Blueprint("orders", __name__)
+
+    @routes.get("/products/<int:product_id>")
+    @operation("A product by id", answers={200: Product})
+    def product(product_id: int) -> ResponseReturnValue:
+        validation.no_query()
+        found = catalogue.catalogue().get(product_id)
+        if found is None:
+            raise NotFound(f"There is no product {product_id}.")
+        return found
+
+    @routes.post("/orders")
+    @operation("Place an order", body=NewOrder, headers={idempotency.HEADER: _KEY_HELP}, answers={201: Order})
+    def place() -> ResponseReturnValue:
+        validation.no_query()
+        key = idempotency.parse(request.headers.get(idempotency.HEADER))
+        order, replayed = placing.place(validation.body(NewOrder), key)
+        headers = {"Location": f"/orders/{order['id']}"}
+        if replayed:
+            headers[idempotency.REPLAYED] = "true"
+        return order, 201, headers
+
+    @routes.get("/orders/<int:order_id>")
+    @operation("An order with its lines", answers={200: Order})
+    def order(order_id: int) -> ResponseReturnValue:
+        validation.no_query()
+        found = store.get(order_id)
+        if found is None:
+            raise NotFound(f"There is no order {order_id}.")
+        return found
+
+    @routes.get("/users/<int:user_id>/orders")
+    @operation(
+        "A user's orders, newest first; empty for a user who has none", query=HistoryPage, answers={200: History}
+    )
+    def history(user_id: int) -> ResponseReturnValue:
+        page = validation.query(HistoryPage)
+        orders, following = store.history(user_id, page.limit, page.after)
+        return {"orders": orders, "next": following}
+
+    @routes.get("/orders/stats")
+    @operation("Totals over all orders; reads all of them", answers={200: Statistics})
+    def statistics() -> ResponseReturnValue:
+        validation.no_query()
+        return store.statistics()
+
+    return routes

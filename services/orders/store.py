@@ -1,0 +1,132 @@
+"""The orders in PostgreSQL."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from psycopg2.extensions import cursor
+
+from costlab.service import context
+from costlab.service.database import Database
+from services.orders.models import MAX_ID
+
+Order = dict[str, Any]
+Line = dict[str, int]
+
+_ORDER = "select id, user_id, status, total_cents, created_at from orders where id = %s"
+_LINES = """
+select order_id, product_id, quantity, price_cents from order_lines
+where order_id = any(%s) order by order_id, position"""
+_HISTORY = """
+select id, user_id, status, total_cents, created_at from orders
+where user_id = %s and id < %s order by id desc limit %s"""
+_TOTALS = "select count(*), coalesce(sum(total_cents), 0)::bigint from orders"
+_TOP_PRODUCTS = """
+select product_id, sum(quantity)::bigint as sold from order_lines
+group by product_id order by sold desc, product_id limit 10"""
+
+_KEY = "select fingerprint, order_id from idempotency_keys where key = %s"
+# Waits for a transaction that claims the same key, and claims nothing when that commits.
+_CLAIM = """
+insert into idempotency_keys (key, fingerprint, order_id)
+values (%s, %s, nextval('orders_id_seq'))
+on conflict (key) do nothing returning order_id"""
+_ADD_ORDER = """
+insert into orders (id, user_id, total_cents)
+values (coalesce(%s, nextval('orders_id_seq')), %s, %s)
+returning id, user_id, status, total_cents, created_at"""
+_ADD_LINES = """
+insert into order_lines (order_id, position, product_id, quantity, price_cents)
+select %s, * from unnest(%s::smallint[], %s::bigint[], %s::integer[], %s::integer[])"""
+# The notification leaves with the commit, and wakes the relay.
+_ADD_MESSAGE = """
+with message as (insert into outbox (key, payload, traceparent) values (%s, %s, %s))
+select pg_notify('outbox', '')"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An idempotency key and the fingerprint of the body it came with."""
+
+    key: str
+    fingerprint: bytes
+
+
+class OrderStore:
+    """Reads and writes the tables of orders."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(self, order_id: int) -> Order | None:
+        """The order with that id, and its lines."""
+        if order_id > MAX_ID:
+            return None
+        orders = self._with_lines(self._database.query(_ORDER, [order_id]))
+        return orders[0] if orders else None
+
+    def history(self, user_id: int, limit: int, after: int | None) -> tuple[list[Order], int | None]:
+        """A page of a user's orders, newest first, and the id to ask for the next one after."""
+        if user_id > MAX_ID:
+            return [], None
+        rows = self._database.query(_HISTORY, [user_id, MAX_ID if after is None else after, limit + 1])
+        page = rows[:limit]
+        return self._with_lines(page), page[-1][0] if len(rows) > limit else None
+
+    def statistics(self) -> dict[str, Any]:
+        """Totals over all orders and the ten products sold most. It reads every order and line there is."""
+        orders, revenue = self._database.query(_TOTALS)[0]
+        top = self._database.query(_TOP_PRODUCTS)
+        return {
+            "orders": orders,
+            "revenue_cents": revenue,
+            "mean_total_cents": round(revenue / orders, 2) if orders else 0.0,
+            "top_products": [{"product_id": product, "quantity": sold} for product, sold in top],
+        }
+
+    def claimed(self, key: str) -> tuple[bytes, int] | None:
+        """The fingerprint and the order that ``key`` was used for."""
+        rows = self._database.query(_KEY, [key])
+        return (bytes(rows[0][0]), rows[0][1]) if rows else None
+
+    def add(self, user_id: int, lines: Sequence[Line], claim: Claim | None) -> Order | None:
+        """The new order, written with its lines, its key and its message to the stream in one transaction.
+
+        None, and nothing is written, when another order has the key.
+        """
+        with self._database.transaction() as statements:
+            order_id = None
+            if claim is not None:
+                statements.execute(_CLAIM, [claim.key, claim.fingerprint])
+                if not statements.rowcount:
+                    return None
+                order_id = statements.fetchone()[0]
+            return _insert(statements, order_id, user_id, lines)
+
+    def _with_lines(self, rows: Sequence[tuple[Any, ...]]) -> list[Order]:
+        orders = {row[0]: _order(row, []) for row in rows}
+        if orders:
+            for order_id, *line in self._database.query(_LINES, [list(orders)]):
+                orders[order_id]["lines"].append(_line(*line))
+        return list(orders.values())
+
+
+def _insert(statements: cursor, order_id: int | None, user_id: int, lines: Sequence[Line]) -> Order:
+    total = sum(line["quantity"] * line["price_cents"] for line in lines)
+    statements.execute(_ADD_ORDER, [order_id, user_id, total])
+    order = _order(statements.fetchone(), list(lines))
+    columns = [[line[name] for line in lines] for name in ("product_id", "quantity", "price_cents")]
+    statements.execute(_ADD_LINES, [order["id"], list(range(1, len(lines) + 1)), *columns])
+    request = context.current()
+    traceparent = request.traceparent if request is not None else ""
+    statements.execute(_ADD_MESSAGE, [f"order:{order['id']}", orjson.dumps(order).decode(), traceparent])
+    return order
+
+
+def _order(row: tuple[Any, ...], lines: list[Line]) -> Order:
+    return dict(zip(("id", "user_id", "status", "total_cents", "created_at"), row, strict=True), lines=lines)
+
+
+def _line(product_id: int, quantity: int, price_cents: int) -> Line:
+    return {"product_id": product_id, "quantity": quantity, "price_cents": price_cents}

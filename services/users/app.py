@@ -1,0 +1,19 @@
+"""users: who there is. Users by id, in batch, and create."""
+
+from flask import Flask
+
+from costlab.service.app import Service
+from costlab.service.invalidation import Invalidation
+from costlab.service.settings import load
+from services.users import routes
+from services.users.settings import UsersSettings
+from services.users.store import UserStore
+
+
+def create_app() -> Flask:
+    """The service, wired; nothing connects before its first use."""
+    settings = load(UsersSettings, "users")
+    service = Service("users", settings)
+    store = UserStore(service.database(settings.database_url))
+    service.app.register_blueprint(routes.blueprint(store, Invalidation(settings.redis_url)))
+    return service.app
