@@ -1,0 +1,358 @@
+"""The stack in containers: ``docker compose`` on docker-compose.yml, with progress and one line per failure.
+
+Everything that Compose understands from the environment holds here too: the images (``POSTGRES_IMAGE`` ...), the ports
+(``COSTLAB_GATEWAY_PORT`` ...) and ``COMPOSE_PROJECT_NAME`` for a second stack. Two variables are ours:
+
+COSTLAB_PORT_BASE   port of the gateway; every other published port moves along (28080: PostgreSQL on 25480)
+COSTLAB_WITHOUT     services to leave out where their image cannot be had: prometheus, grafana, jaeger
+"""
+
+import json
+import os
+import re
+import shutil
+import signal as signals
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from costlab.stack import ServiceStatus, StackError, Usage
+from costlab.stack.docker_engine import Container, DockerEngine
+
+ROOT = Path(__file__).resolve().parents[2]
+HEALTHY_SECONDS = 180.0
+_DEFAULT_BASE = 8080
+_PUBLIC, _INTERNAL = 8000, 9000
+# What watches the stack or prepares it: no part of what an experiment measures, and not needed to run one.
+_OPTIONAL = ("grafana", "jaeger", "prometheus")
+_APART = (*_OPTIONAL, "k6", "prepare")
+_GIVE_UP_RESTARTS = 3
+
+Report = Callable[[str], None]
+
+
+class ComposeStack:
+    """The services of docker-compose.yml in containers of this machine's Docker engine.
+
+    ``state`` is the folder for logs of builds and starts; ``environment`` replaces this process's own.
+    """
+
+    name = "compose"
+
+    def __init__(self, state: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
+        given = dict(os.environ if environment is None else environment)
+        self._log = (state or ROOT / ".costlab" / "compose") / "compose.log"
+        self._without = _left_out(given.get("COSTLAB_WITHOUT", ""))
+        self._environment = _moved_ports(given) | _no_traces(self._without) | given
+        self._own_image = "COSTLAB_IMAGE" not in given
+
+    def up(self, report: Report) -> None:
+        """Build the image and start everything; returns when every health check is green."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._log.write_bytes(b"")
+        if self._without:
+            report(f"left out, as COSTLAB_WITHOUT says: {', '.join(self._without)}")
+        if not self._unhealthy(self._lasting()):
+            report(f"the stack is up already: {self.base_url()}")
+            return
+        self._refuse_taken_ports()
+        try:
+            self._build(report)
+            self._start(report)
+        except BaseException:
+            self.down()
+            raise
+
+    def down(self, volumes: bool = False) -> None:
+        """Stop and remove containers and network; the data (``volumes``) stays unless told otherwise."""
+        self._compose("--profile", "load", "down", "--remove-orphans", *(["--volumes"] if volumes else []))
+
+    def status(self) -> list[ServiceStatus]:
+        """One row for each service that should run; those that never were started are ``absent``."""
+        found = self._containers()
+        return [self._row(name, found.get(name)) for name in self._lasting()]
+
+    def logs(self, service: str | None = None, follow: bool = False) -> Iterator[str]:
+        """Lines of the containers' logs, each with the name of its service in front."""
+        options = ["--no-color", *(["--follow"] if follow else []), *([self._known(service)] if service else [])]
+        command = [*self._command, "logs", *options]
+        with subprocess.Popen(
+            command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            try:
+                yield from (line.rstrip("\n") for line in process.stdout)
+            finally:
+                process.terminate()
+
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._port('gateway', _PUBLIC)}"
+
+    def internal_urls(self) -> dict[str, str]:
+        ports = {name: self._port(name, _INTERNAL) for name in self._services}
+        return {name: f"http://127.0.0.1:{port}" for name, port in ports.items() if port}
+
+    def token(self) -> str:
+        return self._compose("exec", "-T", "gateway", "cat", "/run/costlab/token").strip()
+
+    def dsn(self, role: str = "lab") -> str:
+        password = self._services["postgres"]["environment"]["POSTGRES_PASSWORD"]
+        return f"postgresql://{role}:{password}@127.0.0.1:{self._port('postgres', 5432)}/costlab"
+
+    def redis_url(self) -> str:
+        return f"redis://127.0.0.1:{self._port('redis', 6379)}/0"
+
+    def usage(self) -> dict[str, Usage]:
+        """CPU seconds and memory of each measured service's control group: all its processes."""
+        measured = {n: c for n, c in self._containers().items() if c.running and n not in _APART}
+        with ThreadPoolExecutor(len(measured) or 1) as together:
+            figures = together.map(self._engine.cpu_seconds_and_memory, measured.values())
+            return {name: Usage(cpu, memory, "cgroup") for name, (cpu, memory) in zip(measured, figures, strict=True)}
+
+    def kill(self, service: str, signal: int) -> None:
+        """Send ``signal`` to every process of ``service`` but the container's process 1.
+
+        From inside, as a crash would come: after ``docker kill`` the engine takes the stop for wanted and does not
+        start the container again.
+        """
+        name = signals.Signals(signal).name.removeprefix("SIG")
+        self._compose("exec", "-T", self._known(service), "sh", "-c", f"kill -s {name} -- -1")
+
+    def restart(self, service: str) -> None:
+        """Stop ``service`` in an orderly way and start it with the environment as it is now; returns when healthy."""
+        self._compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", self._known(service))
+        self._wait_healthy([service], lambda _line: None)
+
+    # Starting
+
+    def _build(self, report: Report) -> None:
+        if not self._own_image:
+            return
+        report("building the image of the services")
+        self._compose("build", "gateway", hint="the whole output is in " + str(self._log))
+
+    def _start(self, report: Report) -> None:
+        names = [name for name in self._names() if name not in self._without]
+        command = [*self._command, "up", "--detach", "--no-build", "--quiet-pull", *names]
+        report("starting containers")
+        shown: dict[str, str] = {}
+        with (
+            self._log.open("ab") as log,
+            subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT) as process,
+        ):
+            while process.poll() is None:
+                self._show_progress(shown, report)
+                time.sleep(0.3)
+        self._refuse_failed()
+        if process.returncode:
+            raise StackError(f"docker compose up: {self._last_words()}")
+        self._wait_healthy(self._lasting(), report, shown)
+
+    def _wait_healthy(self, names: Sequence[str], report: Report, shown: dict[str, str] | None = None) -> None:
+        shown = {} if shown is None else shown
+        deadline = time.monotonic() + HEALTHY_SECONDS
+        while late := self._unhealthy(names):
+            self._refuse_failed()
+            if time.monotonic() > deadline:
+                raise StackError(f"not healthy after {HEALTHY_SECONDS:.0f} s: {', '.join(late)}{self._said(late[0])}")
+            self._show_progress(shown, report)
+            time.sleep(0.3)
+        self._show_progress(shown, report)
+
+    def _show_progress(self, shown: dict[str, str], report: Report) -> None:
+        for name, container in sorted(self._containers().items()):
+            state = _word(container)
+            if state != shown.get(name) and state not in ("created", "starting"):
+                report(f"{name}: {state}")
+            shown[name] = state
+
+    def _refuse_failed(self) -> None:
+        """One line about the first container that will not come up."""
+        for name, container in self._containers().items():
+            if container.state == "exited" and container.exit_code:
+                raise StackError(f"{name} stopped with exit code {container.exit_code}{self._said(name)}")
+            if container.restarts >= _GIVE_UP_RESTARTS and not container.healthy:
+                raise StackError(f"{name} starts and stops again and again{self._said(name)}")
+            if container.health == "unhealthy":
+                raise StackError(f"{name} runs but its health check fails{self._said(name)}")
+
+    def _refuse_taken_ports(self) -> None:
+        """Before anything starts: a port that another program has. Ports of our own containers are ours."""
+        running = self._containers()
+        for name, service in self._services.items():
+            if name in running or name in self._without:
+                continue
+            for port in service.get("ports", ()):
+                if _is_taken(int(port["published"])):
+                    raise StackError(
+                        f"port {port['published']} on 127.0.0.1, wanted for {name}, is taken by another program: "
+                        "stop it, or move every port with COSTLAB_PORT_BASE"
+                    )
+
+    # Looking
+
+    def _containers(self) -> dict[str, Container]:
+        return {container.service: container for container in self._engine.containers(self._project)}
+
+    def _unhealthy(self, names: Sequence[str]) -> list[str]:
+        """Those of ``names`` that do not run, or whose health check is not green."""
+        healthy = {name for name, container in self._containers().items() if container.healthy}
+        return [name for name in names if name not in healthy]
+
+    def _row(self, name: str, container: Container | None) -> ServiceStatus:
+        running = container is not None and container.running
+        cpu, memory = self._engine.cpu_seconds_and_memory(container) if running else (0.0, 0)
+        ports = [int(port["published"]) for port in self._services[name].get("ports", ())]
+        internal = self._port(name, _INTERNAL)
+        return ServiceStatus(
+            name=name,
+            state=container.state if container else "absent",
+            healthy=container is not None and container.healthy,
+            pid=container.pid if running else None,
+            port=next((port for port in ports if port != internal), None),
+            internal_port=internal,
+            cpu_seconds=cpu,
+            memory_bytes=memory,
+            processes=self._engine.processes(container) if running else 0,
+        )
+
+    def _lasting(self) -> list[str]:
+        """The services that should be running once the stack is up."""
+        return [name for name in self._names() if name not in (*self._without, "prepare")]
+
+    def _names(self) -> list[str]:
+        return list(self._services)
+
+    def _known(self, service: str) -> str:
+        if service not in self._services:
+            raise StackError(f"no service {service!r}; there are {', '.join(self._names())}")
+        return service
+
+    def _port(self, service: str, target: int) -> int | None:
+        """The loopback port under which ``target`` of a service's container is published."""
+        ports = self._services[service].get("ports", ())
+        return next((int(port["published"]) for port in ports if port["target"] == target), None)
+
+    def _said(self, service: str) -> str:
+        """The last line that a service wrote, as the end of a sentence."""
+        lines = self._compose("logs", "--no-color", "--no-log-prefix", "--tail", "5", service).strip().splitlines()
+        return f": {lines[-1].strip()}" if lines else f" (it wrote nothing; more in {self._log})"
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines() or ["no output"]
+        return _with_hint(lines[-1].strip())
+
+    # Docker
+
+    @cached_property
+    def _services(self) -> dict[str, dict[str, Any]]:
+        return self._topology["services"]
+
+    @cached_property
+    def _project(self) -> str:
+        return self._topology["name"]
+
+    @cached_property
+    def _topology(self) -> dict[str, Any]:
+        """docker-compose.yml as Compose reads it: variables filled in, one form for everything."""
+        return json.loads(self._compose("config", "--format", "json"))
+
+    @cached_property
+    def _engine(self) -> DockerEngine:
+        docker = _docker()
+        command = [docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+        host = _run(command, self._environment).strip()
+        return DockerEngine(host)
+
+    @cached_property
+    def _command(self) -> list[str]:
+        """Compose 2 as a plugin of docker, or the program of its own that some systems install."""
+        for candidate in ([_docker(), "compose"], ["docker-compose"]):
+            if shutil.which(candidate[0]) and _works([*candidate, "version", "--short"]):
+                return [*candidate, "--ansi", "never", "--file", str(ROOT / "docker-compose.yml")]
+        raise StackError("Docker is here but Compose 2 is not: install the docker-compose-plugin package")
+
+    def _compose(self, *arguments: str, hint: str = "") -> str:
+        """The output of a Compose command; its failure is one line, the rest goes to the log."""
+        command = [*self._command, *arguments]
+        return _run(command, self._environment, log=self._log, hint=hint)
+
+
+def _docker() -> str:
+    found = shutil.which("docker")
+    if found is None:
+        raise StackError("no docker command on this machine: install Docker, or use --target local, which needs none")
+    return found
+
+
+def _works(command: Sequence[str]) -> bool:
+    """Whether ``command`` runs and says that it is version 2 or later."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    version = re.match(r"v?(\d+)", done.stdout.strip())
+    return done.returncode == 0 and version is not None and int(version[1]) >= 2
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def _word(container: Container) -> str:
+    """The state of a container in a word, with its health where it has a check."""
+    if container.state == "exited":
+        return "done" if container.exit_code == 0 else f"stopped with exit code {container.exit_code}"
+    return (container.health or "running") if container.running else container.state
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], log: Path | None = None, hint: str = "") -> str:
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
+    if done.returncode == 0:
+        return done.stdout
+    if log and log.parent.is_dir():
+        with log.open("a") as file:
+            file.write(done.stdout + done.stderr)
+    lines = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
+    raise StackError(_with_hint(lines[-1].strip()) + (f" ({hint})" if hint else ""))
+
+
+def _with_hint(message: str) -> str:
+    if "Cannot connect to the Docker daemon" in message:
+        return f"{message} (start it, or on Debian run infra/offline/build.sh as root)"
+    if "no such host" in message or "failed to do request" in message:
+        return f"{message} (no image registry is reached: infra/offline/build.sh makes stand-in images on Debian)"
+    return message
+
+
+def _left_out(text: str) -> tuple[str, ...]:
+    """The services named in COSTLAB_WITHOUT, parted by spaces or commas."""
+    names = tuple(re.split(r"[\s,]+", text.strip())) if text.strip() else ()
+    if unknown := [name for name in names if name not in _OPTIONAL]:
+        raise StackError(f"COSTLAB_WITHOUT names {', '.join(unknown)}; what can be left out: {', '.join(_OPTIONAL)}")
+    return names
+
+
+def _no_traces(without: Sequence[str]) -> dict[str, str]:
+    """Where Jaeger is left out, spans go nowhere instead of to a host that is not there."""
+    return {"COSTLAB_OTLP_ENDPOINT": ""} if "jaeger" in without else {}
+
+
+def _moved_ports(environment: Mapping[str, str]) -> dict[str, str]:
+    """Every published port moved by as much as COSTLAB_PORT_BASE differs from the gateway's usual port."""
+    text = environment.get("COSTLAB_PORT_BASE")
+    if not text:
+        return {}
+    if not text.isdigit() or not 6200 <= int(text) <= 50000:
+        raise StackError(f"COSTLAB_PORT_BASE is {text!r}; it must be a port number from 6200 to 50000")
+    published = re.findall(r"\$\{(COSTLAB_\w+_PORT):-(\d+)\}", (ROOT / "docker-compose.yml").read_text())
+    return {name: str(int(default) + int(text) - _DEFAULT_BASE) for name, default in published}
