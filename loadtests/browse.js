@@ -1,7 +1,6 @@
 // Visitors who read: product pages, profiles, orders, histories. The mix is in traffic/browse.json.
 //   k6 run -e RATE=50 -e DURATION=1m loadtests/browse.js
-import { check } from 'k6';
-import { options as arrivals, send, traffic } from './lib/scenario.js';
+import { options as arrivals, traffic, visit } from './lib/scenario.js';
 
 const requests = traffic('./traffic/browse.json');
 
@@ -12,5 +11,5 @@ export const options = arrivals({
 });
 
 export default function () {
-  check(send(requests), { 'answered 200': (answer) => answer.status === 200 });
+  visit(requests, { 'answered 200': (answer) => answer.status === 200 });
 }

@@ -1,7 +1,6 @@
 // Visitors who buy: profile, product pages, then POST /orders with an Idempotency-Key. See traffic/checkout.json.
 //   k6 run -e RATE=20 -e DURATION=1m loadtests/checkout.js
-import { check } from 'k6';
-import { options as arrivals, send, traffic } from './lib/scenario.js';
+import { options as arrivals, traffic, visit } from './lib/scenario.js';
 
 const requests = traffic('./traffic/checkout.json');
 
@@ -12,5 +11,5 @@ export const options = arrivals({
 });
 
 export default function () {
-  check(send(requests), { 'read or placed': (answer) => answer.status === 200 || answer.status === 201 });
+  visit(requests, { 'read or placed': (answer) => answer.status === 200 || answer.status === 201 });
 }

@@ -1,6 +1,7 @@
 // What every scenario shares: settings from `k6 run -e NAME=value`, arrival-rate options, and sending one request.
 // RATE per second; SETTLE (not measured) and DURATION in k6's notation; SEED fixes the requests.
 // The costlab runner also sets GAP (pause between SETTLE and DURATION in which it reads its probes), RUN and TRAFFIC.
+import { check } from 'k6';
 import exec from 'k6/execution';
 import http from 'k6/http';
 import { Traffic, plannedCount } from './traffic.js';
@@ -25,23 +26,29 @@ function seconds(text) {
   return parts.reduce((sum, [, number, unit]) => sum + Number(number) * units[unit], 0);
 }
 
-// Half a period less than the whole, so that rounding never adds or loses the last request.
+// Half a period less than the whole, so that rounding never adds or loses the last request. k6 refuses durations
+// below a second; what is beyond the planned count then, visit() leaves out.
 function stretch(length, startTime, gracefulStop) {
   return {
     executor: 'constant-arrival-rate',
     rate: Math.round(RATE * 1000),
     timeUnit: '1000s',
-    duration: `${Math.round(((plannedCount(RATE, length) - 0.5) / RATE) * 1e6)}us`,
-    startTime: `${Math.round(startTime * 1e6)}us`,
+    duration: microseconds(Math.max(1, (plannedCount(RATE, length) - 0.5) / RATE)),
+    startTime: microseconds(startTime),
     gracefulStop,
     preAllocatedVUs: VUS,
     maxVUs: VUS,
   };
 }
 
+function microseconds(length) {
+  return `${Math.round(length * 1e6)}us`;
+}
+
 export function options(thresholds) {
-  const scenarios = { measure: stretch(DURATION, SETTLE + GAP, '30s') };
-  if (SETTLE > 0) scenarios.settle = stretch(SETTLE, 0, `${Math.round(GAP * 500)}ms`);
+  const begin = SETTLE > 0 ? Math.max(1, SETTLE) + GAP : GAP;
+  const scenarios = { measure: stretch(DURATION, begin, '30s') };
+  if (SETTLE > 0) scenarios.settle = stretch(SETTLE, 0, microseconds(GAP / 2));
   return { scenarios, thresholds, discardResponseBodies: true, systemTags: ['name', 'status', 'scenario'] };
 }
 
@@ -51,16 +58,21 @@ export function traffic(path) {
 
 // Sends the request that belongs to this iteration. What costlab needs travels as metadata, not as tags, which would
 // make a time series of each request.
-export function send(requests) {
+export function visit(requests, checks) {
   const { name, iterationInTest, startTime } = exec.scenario;
+  const measured = name === 'measure';
   if (iterationInTest === 0) console.log(`costlab ${name} started ${startTime}`);
+  if (iterationInTest >= plannedCount(RATE, measured ? DURATION : SETTLE)) return;
   if (!requests.run) requests.run = String(startTime);
-  const index = name === 'measure' ? FIRST_MEASURED + iterationInTest : iterationInTest;
-  const request = requests.request(index);
   exec.vu.metrics.metadata.index = String(iterationInTest);
-  return http.request(request.method, BASE_URL + request.path, request.body, {
-    headers: { Accept: 'application/json', 'X-Api-Key': API_KEY, ...request.headers },
-    tags: { name: request.name },
+  const request = requests.request(measured ? FIRST_MEASURED + iterationInTest : iterationInTest);
+  check(call(request.method, request.path, request.body, request.headers, request.name), checks);
+}
+
+export function call(method, path, body, headers, name) {
+  return http.request(method, BASE_URL + path, body, {
+    headers: { Accept: 'application/json', 'X-Api-Key': API_KEY, ...headers },
+    tags: { name },
     timeout: TIMEOUT,
   });
 }

@@ -10,6 +10,7 @@ export class Zipf {
     this.size = to - from + 1;
     this.head = [0];
     for (let k = 1; k <= EXACT; k += 1) this.head.push(this.head[k - 1] + Math.pow(k, -s));
+    this.foot = Math.pow(EXACT, -s);
     this.total = this.harmonic(this.size);
   }
 
@@ -18,7 +19,7 @@ export class Zipf {
     if (k <= EXACT) return this.head[k];
     const s = this.s;
     const high = Math.pow(k, -s);
-    const low = Math.pow(EXACT, -s);
+    const low = this.foot;
     const area = s === 1 ? Math.log(k / EXACT) : (high * k - low * EXACT) / (1 - s);
     return this.head[EXACT] + area + (high - low) / 2 - (s / 12) * (high / k - low / EXACT);
   }

@@ -36,7 +36,8 @@ class LoadSpec:
     """One stretch of load: `settle_seconds` that are not counted, then `seconds` that are, both at `rate` per second.
 
     `seed` (0 to 2^32 - 1) fixes which requests are sent and, for Poisson arrivals, when. `timeout` seconds after
-    its planned time a request counts as failed (status 0) or, if no connection was free until then, as dropped.
+    its planned time a request counts as failed (status 0). The built-in generator drops one for which none of the
+    `connections` became free in half that time; k6 has as many virtual users and drops one at once.
     """
 
     base_url: str

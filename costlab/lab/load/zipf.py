@@ -27,6 +27,7 @@ class Zipf:
         self._head = [0.0]
         for k in range(1, _EXACT + 1):
             self._head.append(self._head[-1] + math.pow(k, -s))
+        self._foot = math.pow(_EXACT, -s)
         self._total = self.harmonic(self._size)
 
     @staticmethod
@@ -39,7 +40,7 @@ class Zipf:
         if k <= _EXACT:
             return self._head[k]
         s = self._s
-        high, low = math.pow(k, -s), math.pow(_EXACT, -s)
+        high, low = math.pow(k, -s), self._foot
         area = math.log(k / _EXACT) if s == 1 else (high * k - low * _EXACT) / (1 - s)
         return self._head[_EXACT] + area + (high - low) / 2 - (s / 12) * (high / k - low / _EXACT)
 

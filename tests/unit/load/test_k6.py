@@ -1,0 +1,174 @@
+"""The k6 adapter: how it reads k6's samples, and, where k6 is, that it sends and measures like the built-in one."""
+
+import math
+import os
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from costlab.lab.load import LoadError, LoadSpec, LoadStopped, run_load
+from costlab.lab.load.k6 import _slots, find_k6
+from tests.conditions import eventually
+from tests.unit.load.fake_server import BROWSE, CHECKOUT, LOADTESTS, fake_server
+
+K6 = find_k6()
+needs_k6 = pytest.mark.skipif(K6 is None, reason="no k6 here: put it on PATH or name it in $K6 to run its tests")
+
+
+def run(url: str, hooks: dict | None = None, generator: str = "k6", **changes):
+    usual = {"traffic": BROWSE, "rate": 50, "seconds": 2, "settle_seconds": 1, "seed": 1, "api_key": "demo"}
+    return run_load(LoadSpec(url, **{**usual, **changes}), generator, **(hooks or {}))
+
+
+def k6_children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if Path(child.name()).name == "k6"]
+
+
+def test_k6_is_taken_from_the_variable_before_the_path(monkeypatch, tmp_path):
+    for folder in ("on_path", "named"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "k6").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "on_path"))
+    monkeypatch.delenv("K6", raising=False)
+    assert find_k6() == str(tmp_path / "on_path" / "k6")
+    monkeypatch.setenv("K6", str(tmp_path / "named" / "k6"))
+    assert find_k6() == str(tmp_path / "named" / "k6")
+
+
+def test_a_variable_that_names_no_program_is_an_error(monkeypatch):
+    monkeypatch.setenv("K6", "/nowhere/k6")
+    with pytest.raises(LoadError, match="K6=/nowhere/k6 is not an executable"):
+        find_k6()
+
+
+def test_without_k6_the_built_in_generator_is_used_and_k6_by_name_is_refused(monkeypatch):
+    monkeypatch.delenv("K6", raising=False)
+    monkeypatch.setenv("PATH", "")
+    with fake_server() as server:
+        assert run(server.url, generator="auto", settle_seconds=0, seconds=0.2).generator == "costlab open-model"
+        with pytest.raises(LoadError, match="no k6 here"):
+            run(server.url)
+
+
+def test_dropped_iterations_shift_the_slots_of_those_after_them():
+    """k6 numbers only the iterations it ran: with the slot at 0.2 s dropped, iteration 2 was due at 0.3 s."""
+    assert _slots({0: 0.0, 1: 0.1, 2: 0.3, 3: 0.4}, drops=[0.2]) == {0: 0, 1: 1, 2: 3, 3: 4}
+    assert _slots({0: 0.0, 1: 0.1}, drops=[]) == {0: 0, 1: 1}
+
+
+@needs_k6
+def test_k6_sends_the_same_requests_as_the_built_in_generator():
+    paths = {}
+    for generator in ("k6", "open-model"):
+        with fake_server() as server:
+            result = run(server.url, generator=generator, traffic=CHECKOUT, seconds=1, connections=8)
+            assert (result.planned, result.sent, result.dropped) == (50, 50, 0)
+            assert len(server.received) == 100
+            paths[generator] = [(r.method, r.path, r.body, r.headers["x-api-key"]) for r in server.received]
+            posts = [r.headers["idempotency-key"] for r in server.received if r.method == "POST"]
+            assert len(set(posts)) == len(posts)
+    assert sorted(paths["k6"]) == sorted(paths["open-model"])
+
+
+@needs_k6
+def test_k6_and_the_built_in_generator_report_the_same_median_and_rate():
+    """A server that takes 20 ms; both add what they themselves need, about 1 ms on an idle machine."""
+    medians = {}
+    for generator in ("k6", "open-model"):
+        with fake_server() as server:
+            server.service_seconds = 0.02
+            result = run(server.url, generator=generator)
+            medians[generator] = np.median(result.samples["latency"])
+            assert result.sent == 100
+    assert medians["k6"] == pytest.approx(medians["open-model"], rel=0.2)
+    assert min(medians.values()) > 0.02
+
+
+@needs_k6
+def test_probes_are_read_between_settle_and_measured_stretch():
+    seen: dict[str, int] = {}
+    with fake_server() as server:
+        hooks = {
+            "on_measure_start": lambda: seen.update(start=len(server.received)),
+            "on_measure_end": lambda: seen.update(end=len(server.received)),
+        }
+        result = run(server.url, hooks=hooks)
+    assert seen == {"start": 50, "end": 150}
+    assert result.overlap_seconds == 0
+    assert result.generator.startswith("k6 v")
+    assert 0 < result.cpu_seconds < 2
+    assert set(result.samples["status"]) == {200}
+    assert result.samples["bytes"].min() >= 60
+    assert result.samples["planned_at"][[0, -1]] == pytest.approx([0, 1.98])
+
+
+@needs_k6
+def test_k6_shows_a_stall_as_theory_says():
+    """S = 1 s in a run of T = 4 s: mean latency S²/2T = 0.125 s, counted from the planned send time."""
+    with fake_server() as server:
+        result = run(server.url, hooks={"on_measure_start": lambda: server.pause(after=1.5, seconds=1)}, seconds=4)
+    latency = result.samples["latency"]
+    assert latency.mean() == pytest.approx(0.125, rel=0.3)
+    for x in (0.25, 0.5, 0.75):
+        assert (latency > x).mean() == pytest.approx((1 - x) / 4, abs=0.06)
+
+
+@needs_k6
+def test_a_stall_with_too_few_virtual_users_drops_requests_and_says_how_many():
+    with fake_server() as server:
+        hooks = {"on_measure_start": lambda: server.pause(after=1.0, seconds=1)}
+        result = run(server.url, hooks=hooks, connections=5)
+    assert result.dropped > 20
+    assert result.planned == result.sent + result.dropped == 100
+    assert math.isclose(result.samples["planned_at"][-1], 1.98, abs_tol=0.03)
+
+
+@needs_k6
+def test_stop_ends_k6_at_once():
+    stop = threading.Event()
+    with fake_server() as server, pytest.raises(LoadStopped):
+        run(server.url, hooks={"stop": stop, "on_measure_start": stop.set}, seconds=60)
+    eventually(lambda: not k6_children())
+
+
+@needs_k6
+def test_a_scenario_that_fails_is_an_error_with_k6s_own_words(tmp_path):
+    (tmp_path / "traffic").mkdir()
+    traffic = shutil.copy(BROWSE, tmp_path / "traffic" / "odd.json")
+    (tmp_path / "odd.js").write_text("throw new Error('out of luck');")
+    with fake_server() as server, pytest.raises(LoadError, match=r"k6 ended with code 107: .*out of luck"):
+        run(server.url, traffic=Path(traffic))
+
+
+def test_traffic_without_a_scenario_beside_it_is_an_error_that_names_the_missing_file(tmp_path, monkeypatch):
+    (tmp_path / "traffic").mkdir()
+    traffic = shutil.copy(BROWSE, tmp_path / "traffic" / "odd.json")
+    monkeypatch.setenv("K6", shutil.which("true"))
+    with fake_server() as server, pytest.raises(LoadError, match=r"has no k6 scenario .*odd\.js"):
+        run(server.url, traffic=Path(traffic))
+
+
+@needs_k6
+@pytest.mark.parametrize("script", sorted(LOADTESTS.glob("*.js")), ids=lambda path: path.name)
+def test_every_scenario_is_one_that_k6_accepts_and_uses_arrival_rates_only(script, tmp_path):
+    answer = subprocess.run(
+        [K6, "inspect", "--execution-requirements", str(script)],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stderr
+    assert '"executor": "constant-arrival-rate"' in answer.stdout
+    assert answer.stdout.count('"executor"') == answer.stdout.count('"constant-arrival-rate"')
+
+
+@pytest.mark.parametrize("script", sorted(LOADTESTS.glob("*.js")), ids=lambda path: path.name)
+def test_every_scenario_stays_under_forty_lines(script):
+    assert len(script.read_text().splitlines()) < 40
