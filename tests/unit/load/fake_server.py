@@ -35,7 +35,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
 @dataclass
 class FakeServer:
-    """`answer` is sent `service_seconds` after a request, once `gate` is open; a HANG_UP answer closes the connection instead."""
+    """Sends `answer` `service_seconds` after a request, once `gate` is open; HANG_UP closes the connection instead."""
 
     answer: bytes = OK
     service_seconds: float = 0.0
