@@ -6,7 +6,6 @@ One run at a time works on a database; a second one waits for the first. What fa
 says so in one line and exits 1 (a wrong setting: 4).
 """
 
-import os
 import secrets
 import sys
 import time
@@ -22,9 +21,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from costlab.failure import Failure
-from costlab.service import migrations
 from costlab.service.settings import PREFIX, PostgresUrl, stop
-from services import roles
+from services import migrations, roles
 from services.orders import seed as orders_seed
 from services.users import seed as users_seed
 
@@ -53,9 +51,9 @@ class PrepareSettings(BaseSettings):
 
 def prepare(settings: PrepareSettings, report: Report) -> None:
     """Bring token and database to the state the services need; ``report`` gets one line for each change."""
-    if ensure_token(settings.token_file):
-        report(f"token written to {settings.token_file}")
     with closing(wait_for_database(settings.admin_database_url)) as link, _alone(link):
+        if ensure_token(settings.token_file):
+            report(f"token written to {settings.token_file}")
         with _transaction(link), link.cursor() as statements:
             roles.establish(statements, settings.role_password.get_secret_value())
         for role in roles.OWNERS:
@@ -73,9 +71,10 @@ def ensure_token(path: Path) -> bool:
                 raise PrepareError(f"{path} is empty; remove it, and a new token will be written")
             return False
         path.parent.mkdir(parents=True, exist_ok=True)
-        return _write_new(path, secrets.token_hex(32))
+        _write_whole(path, secrets.token_hex(32))
     except OSError as error:
         raise PrepareError(f"the control token cannot be kept in {path}: {error.strerror}") from error
+    return True
 
 
 def wait_for_database(url: str, seconds: float = WAIT_SECONDS) -> connection:
@@ -94,18 +93,12 @@ def wait_for_database(url: str, seconds: float = WAIT_SECONDS) -> connection:
             return link
 
 
-def _write_new(path: Path, token: str) -> bool:
-    """Whole or not at all, and never over another's token: a link fails when the name is taken."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
+def _write_whole(path: Path, token: str) -> None:
+    """A reader sees no file or the whole token."""
+    draft = path.with_name(f"{path.name}.draft")
     draft.touch(mode=0o640)
-    try:
-        draft.write_text(token + "\n")
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
-    return True
+    draft.write_text(token + "\n")
+    draft.replace(path)
 
 
 @contextmanager

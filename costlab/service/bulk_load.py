@@ -1,6 +1,6 @@
 """Bulk load with COPY: rows stream into a table without a statement, a parse or a round trip for each.
 
-Example: 200,000 rows take 0.7 s with COPY and about 60 s as single inserts.
+Example: 200,000 products took 1.0 s with COPY and 24 s as single inserts in one transaction (measured on loopback).
 Trade-off: one bad row refuses them all. Use instead: multi-row INSERT, when some rows may conflict.
 Source: PostgreSQL documentation, "Populating a Database".
 """

@@ -25,7 +25,6 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection, cursor
 from redis import Redis
-from redis.exceptions import RedisError
 
 from costlab.service import logs, metrics
 
@@ -67,7 +66,7 @@ class Relay:
         self._publish = redis.register_script(Path(__file__).with_name("publish.lua").read_text())
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
-        self._interrupted = False
+        self._trouble = ""
 
     def start(self) -> None:
         """Begin to publish."""
@@ -84,10 +83,8 @@ class Relay:
             try:
                 with closing(self._connect()) as link:
                     self._relay(link)
-            except (psycopg2.Error, RedisError) as error:
-                if not self._interrupted:
-                    logs.get("relay").warning("relay.interrupted", extra={"reason": str(error).strip()})
-                self._interrupted = True
+            except Exception as error:  # noqa: BLE001 - a relay that gave up would leave orders unprocessed for ever
+                self._report_trouble(str(error).strip())
                 self._stopped.wait(POLL_SECONDS)
 
     def _relay(self, link: connection) -> None:
@@ -150,18 +147,26 @@ class Relay:
 
     def _wait(self, link: connection) -> None:
         """Return when something was placed, at the latest after POLL_SECONDS."""
+        poll = select.poll()
+        poll.register(link, select.POLLIN)
         deadline = time.monotonic() + POLL_SECONDS
         while not self._stopped.is_set() and time.monotonic() < deadline:
             if link.notifies:
                 link.notifies.clear()
                 return
-            if select.select([link], [], [], LOOK_SECONDS)[0]:
+            if poll.poll(LOOK_SECONDS * 1000):
                 link.poll()
 
+    def _report_trouble(self, reason: str) -> None:
+        """Once for as long as it lasts, not every second."""
+        if reason != self._trouble:
+            logs.get("relay").warning("relay.interrupted", extra={"reason": reason})
+        self._trouble = reason
+
     def _report_recovery(self) -> None:
-        if self._interrupted:
+        if self._trouble:
             logs.get("relay").info("relay.resumed")
-        self._interrupted = False
+        self._trouble = ""
 
     def _connect(self) -> connection:
         link = psycopg2.connect(

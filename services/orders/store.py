@@ -17,7 +17,7 @@ Line = dict[str, int]
 _ORDER = "select id, user_id, status, total_cents, created_at from orders where id = %s"
 _LINES = """
 select order_id, product_id, quantity, price_cents from order_lines
-where order_id = any(%s) order by order_id, position"""
+where order_id = any(%s::bigint[]) order by order_id, position"""
 _HISTORY = """
 select id, user_id, status, total_cents, created_at from orders
 where user_id = %s and id < %s order by id desc limit %s"""

@@ -9,7 +9,7 @@ from services.users.models import MAX_ID
 User = dict[str, Any]
 
 _GET = "select id, name, email, tier, created_at from users where id = %s"
-_BATCH = "select id, name, email, tier, created_at from users where id = any(%s)"
+_BATCH = "select id, name, email, tier, created_at from users where id = any(%s::bigint[])"
 _ADD = """
 insert into users (name, email) values (%s, %s)
 on conflict (lower(email)) do nothing

@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Callable, Iterator
 
+import psycopg2
+
 from costlab.service import logs
 from costlab.service.database import Database
 from costlab.service.problem import Unavailable
@@ -22,6 +24,7 @@ class CatalogueLoader:
         self._database = database
         self._layout = layout
         self._loaded: Layout | None = None
+        self._reason = "The catalogue is still being loaded."
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._load, name="catalogue", daemon=True)
 
@@ -37,7 +40,7 @@ class CatalogueLoader:
     def catalogue(self) -> Layout:
         """The loaded catalogue; Unavailable before that."""
         if self._loaded is None:
-            raise Unavailable("The catalogue is still being loaded.", headers={"Retry-After": "1"})
+            raise Unavailable(self._reason, headers={"Retry-After": "1"})
         return self._loaded
 
     def check(self) -> None:
@@ -48,8 +51,9 @@ class CatalogueLoader:
         while not self._stopped.is_set():
             try:
                 loaded = self._layout(self._rows())
-            except Unavailable as error:
-                logs.get("catalogue").warning("catalogue.not_loaded", extra={"reason": error.detail})
+            except (Unavailable, psycopg2.Error, ValueError, OverflowError) as error:
+                self._reason = f"The catalogue could not be loaded: {str(error).strip()}"
+                logs.get("catalogue").warning("catalogue.not_loaded", extra={"reason": self._reason})
                 self._stopped.wait(RETRY_SECONDS)
             else:
                 self._loaded = loaded
