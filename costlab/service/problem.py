@@ -4,6 +4,8 @@ Problem                     anything a client is told about, with its HTTP statu
 ├── BadRequest        400   the request cannot be understood
 ├── Unauthorized      401   no or wrong credentials
 ├── NotFound          404
+├── MethodNotAllowed  405   the route exists, but not for this method
+├── RequestTimeout    408   the client did not send its body in time
 ├── Conflict          409   the request contradicts what is stored
 ├── TooLarge          413   body over the limit
 ├── UnsupportedMedia  415   a body that is not JSON
@@ -26,6 +28,7 @@ from werkzeug.exceptions import HTTPException
 from costlab.service import context
 
 MEDIA_TYPE = "application/problem+json"
+UNEXPECTED = "The service failed in a way it did not expect; the log has the request id."
 
 
 class Problem(Exception):
@@ -50,6 +53,14 @@ class Unauthorized(Problem):
 
 class NotFound(Problem):
     status = 404
+
+
+class MethodNotAllowed(Problem):
+    status = 405
+
+
+class RequestTimeout(Problem):
+    status = 408
 
 
 class Conflict(Problem):
@@ -123,7 +134,7 @@ def install(app: Flask) -> None:
     @app.errorhandler(Exception)
     def of_bug(error: Exception) -> Response:
         app.logger.exception("request.failed")
-        return response(500, "The service failed in a way it did not expect; the log has the request id.")
+        return response(500, UNEXPECTED)
 
 
 def join(values: Sequence[str]) -> str:

@@ -1,0 +1,111 @@
+"""The public API's OpenAPI 3.1 document: the services' own parts, put together under ``/api``.
+
+Each service writes its part from the models that validate its input (costlab/service/openapi.py). What the gateway
+does not route is left out, and what the gateway adds is added: the prefix, the API key, its own refusals.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response
+
+from costlab.service import problem
+from costlab.service.http_client import HttpClient, UpstreamError
+from costlab.service.openapi import PROBLEM_SCHEMA, VERSION
+from gateway import routes
+
+# Long enough that nobody makes the services write it per request, short enough to see a new version.
+KEEP_SECONDS = 60.0
+_PARAMETER = re.compile(r"\{[^}]+\}")
+_REFUSALS = {
+    401: "The API key is nobody's.",
+    429: "The client is over its rate; Retry-After says when to come back.",
+    502: "The service behind the gateway could not be reached.",
+    503: "The service behind the gateway has been failing and is not asked for now.",
+    504: "The service behind the gateway did not answer in time.",
+}
+_KEY = {
+    "type": "apiKey",
+    "in": "header",
+    "name": "X-Api-Key",
+    "description": "Says which client this is. Requests without a key share one rate limit.",
+}
+
+Part = Mapping[str, Any]
+
+
+class SchemaConflict(Exception):
+    """Two services describe different things under one name."""
+
+
+def blueprint(services: Sequence[HttpClient], clock: Callable[[], float] = time.monotonic) -> Blueprint:
+    """The route /openapi.json; 503 while a service that is needed for it cannot be asked."""
+    pages = Blueprint("openapi", __name__)
+    lock = threading.Lock()
+    kept: tuple[float, bytes] = (-KEEP_SECONDS, b"")
+
+    @pages.get("/openapi.json")
+    def document() -> Response:
+        nonlocal kept
+        with lock:
+            if clock() - kept[0] >= KEEP_SECONDS:
+                kept = clock(), orjson.dumps(merge([_ask(service) for service in services]))
+            return Response(kept[1], content_type="application/json")
+
+    return pages
+
+
+def merge(parts: Sequence[Part]) -> dict[str, Any]:
+    """One document out of the services' parts."""
+    schemas: dict[str, Any] = {"Problem": PROBLEM_SCHEMA}
+    paths: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        for name, schema in part["components"]["schemas"].items():
+            if schemas.setdefault(name, schema) != schema:
+                raise SchemaConflict(f"two services describe {name} differently")
+        for path, operations in part["paths"].items():
+            public = {method: _public(details) for method, details in operations.items() if _routed(path, method)}
+            if public:
+                paths.setdefault(routes.PREFIX + path, {}).update(public)
+    return {
+        "openapi": VERSION,
+        "info": {"title": "costlab", "version": "1"},
+        # The empty alternative: a request without a key is answered too.
+        "security": [{"apiKey": []}, {}],
+        "paths": dict(sorted(paths.items())),
+        "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": {"apiKey": _KEY}},
+    }
+
+
+def _public(details: Part) -> dict[str, Any]:
+    refusals = {
+        str(status): {
+            "description": text,
+            "content": {problem.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, text in _REFUSALS.items()
+    }
+    return {**details, "responses": {**refusals, **details["responses"]}}
+
+
+def _routed(path: str, method: str) -> bool:
+    route = routes.match(routes.PREFIX + _PARAMETER.sub("1", path))
+    return route is not None and method.upper() in route.methods
+
+
+def _ask(service: HttpClient) -> Part:
+    try:
+        answer = service.get("/openapi.json")
+    except UpstreamError as error:
+        raise _unavailable(str(error)) from error
+    if answer.status != 200:
+        raise _unavailable(f"{service.upstream} answered {answer.status}")
+    return orjson.loads(answer.body)
+
+
+def _unavailable(reason: str) -> problem.Unavailable:
+    return problem.Unavailable(f"The document cannot be put together: {reason}.", headers={"Retry-After": "1"})
