@@ -27,10 +27,10 @@ doctor: $(READY) ## what this machine has, and how to get what it lacks
 	@$(COSTLAB) doctor
 
 test: $(READY) lint ## the whole suite, on a stack of its own; also while `make up` is running
-	@$(PYTEST) --ignore=tests/compose
+	@$(PYTEST)
 
 test-compose: $(READY) ## the Compose stack on a real Docker engine
-	@$(PYTEST) tests/compose
+	@COSTLAB_TEST_COMPOSE=1 $(PYTEST) tests/compose
 
 lint: $(READY) ## formatting and lint
 	@.venv/bin/ruff check -q && .venv/bin/ruff format -q --check

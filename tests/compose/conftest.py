@@ -1,0 +1,69 @@
+"""The stack in real containers, under a project name and on ports of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from costlab.stack.compose import ROOT, ComposeStack
+from costlab.stack.control import Control
+from tests.e2e.conftest import Client
+
+ENABLE = "COSTLAB_TEST_COMPOSE"
+PROJECT = "costlab-test"
+# All that is published lies below the ports the kernel hands out by itself, and beside the local stack of tests/e2e.
+PORT_BASE = "18080"
+START_SECONDS = 900  # the first build of the image and the first pull are part of it
+
+
+def pytest_collection_modifyitems(items):
+    """Skipped unless asked for; asked for, a missing engine is a failure, or the gate would pass without them."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()) and "compose" in item.path.parts:
+            item.add_marker(pytest.mark.timeout(START_SECONDS))
+            if not os.environ.get(ENABLE):
+                item.add_marker(pytest.mark.skip(reason="needs a Docker engine: `make test-compose` runs it"))
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory, pytestconfig):
+    """Up once for the session; two processes in every service, so that whatever must reach each process is seen to."""
+    ours = {"COMPOSE_PROJECT_NAME": PROJECT, "COSTLAB_PORT_BASE": PORT_BASE, "COSTLAB_PROCESSES": "2"}
+    running = ComposeStack(tmp_path_factory.mktemp("compose"), dict(os.environ) | ours)
+    running.down(volumes=True)
+    with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        running.up(lambda line: sys.stderr.write(f"\n  {line}"))
+    yield running
+    running.down(volumes=True)
+
+
+@pytest.fixture
+def control(stack):
+    """Flags of the stack; every flag is back at its default when the test ends."""
+    plane = Control(stack.internal_urls(), stack.token())
+    yield plane
+    plane.set_flags(dict.fromkeys(plane.flags()))
+
+
+@pytest.fixture
+def client(stack):
+    return Client(stack.base_url())
+
+
+@pytest.fixture
+def containers(stack):
+    """What the engine says about each running container of the stack, by service."""
+    found = {}
+    for identity in docker("ps", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}").split():
+        document = json.loads(docker("inspect", identity))[0]
+        found[document["Config"]["Labels"]["com.docker.compose.service"]] = document
+    return found
+
+
+def docker(*arguments: str) -> str:
+    """The output of a docker command that must succeed."""
+    done = subprocess.run(["docker", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

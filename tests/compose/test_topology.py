@@ -1,0 +1,47 @@
+"""What docker-compose.yml promises, read from the file itself: no engine needed."""
+
+import pytest
+import yaml
+
+from costlab.stack.compose import ROOT
+
+SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+OURS = [name for name, service in SERVICES.items() if str(service["image"]).startswith("${COSTLAB_IMAGE")]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_port_is_published_on_loopback_only_and_can_be_moved(name):
+    for port in SERVICES[name].get("ports", []):
+        assert port.startswith("127.0.0.1:${COSTLAB_"), port
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_locked_down_and_bounded(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_image_can_be_replaced_and_is_pinned_to_a_version(name):
+    variable, _, default = SERVICES[name]["image"].removeprefix("${").removesuffix("}").partition(":-")
+    assert variable.endswith("_IMAGE")
+    assert default == "costlab:dev" or default.rpartition(":")[2].count(".") == 2, default
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name not in ("k6", "prepare")])
+def test_every_lasting_service_has_a_health_check(name):
+    assert SERVICES[name]["healthcheck"]["test"]
+
+
+def test_the_image_is_built_from_the_base_that_the_dockerfile_names():
+    default = SERVICES["users"]["build"]["args"]["PYTHON_IMAGE"].partition(":-")[2].removesuffix("}")
+    assert f"ARG PYTHON_IMAGE={default}\n" in (ROOT / "infra" / "Dockerfile").read_text()
+
+
+def test_prometheus_asks_every_service_that_has_metrics():
+    scrapes = yaml.safe_load((ROOT / "infra" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    targets = next(scrape for scrape in scrapes if scrape["job_name"] == "costlab")["static_configs"][0]["targets"]
+    assert sorted(targets) == sorted(f"{name}:9000" for name in OURS if name != "prepare")
