@@ -46,7 +46,7 @@ export class Traffic {
       if (this.used[choice].has(`{${name}}`)) values[name] = key.draw(numbers.next());
     }
     const headers = fill(template.headers || {}, values);
-    const body = template.body === undefined ? null : JSON.stringify(fill(template.body, values));
+    const body = template.body == null ? null : JSON.stringify(fill(template.body, values));
     if (body !== null) headers['Content-Type'] = 'application/json';
     return { name: this.names[choice], method: template.method, path: fillText(template.path, values), headers, body };
   }

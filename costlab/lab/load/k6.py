@@ -15,7 +15,7 @@ happened before, so latency here is end - (start + i * period). Two things k6 do
 Probes. A running k6 cannot be held up, so settle and measured stretch are two scenarios of one process, with a
 pause of GAP seconds between them: half for the last answers of the settle stretch, half for `on_measure_start`.
 If the callback takes longer, LoadResult.overlap_seconds says by how much. `on_measure_end` follows k6's exit, which
-comes about 0.1 s after the last answer.
+comes about 0.1 s after the last answer. Only if the lab itself is killed (SIGKILL) does k6 run on, to its planned end.
 """
 
 import csv

@@ -9,6 +9,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import numpy as np
 
+from costlab.failure import Failure
+
 Arrivals = Literal["uniform", "poisson"]
 
 # One row per request that was sent in the measured stretch.
@@ -23,12 +25,14 @@ SAMPLE = np.dtype(
 )
 
 
-class LoadError(Exception):
+class LoadError(Failure):
     """The load cannot run or its result cannot be trusted; the message says what happened and what is allowed."""
 
 
 class LoadStopped(LoadError):
     """The caller's `stop` event ended the load before its time; there is no result."""
+
+    exit_code = 130
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,17 @@ order in which the file names the keys, so `{user}` in path and body is the same
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from costlab.lab.load.mulberry32 import Mulberry32
 from costlab.lab.load.spec import Arrivals, LoadError
 from costlab.lab.load.zipf import Zipf
+from costlab.lab.toml_file import Closed
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _BUILT_IN = {"run", "index"}
@@ -37,11 +39,7 @@ class Request:
     body: str | None
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _Range(_Closed):
+class _Range(Closed):
     low: int = Field(alias="from", ge=0)
     high: int = Field(alias="to", ge=0)
 
@@ -67,11 +65,11 @@ class _ZipfKey(_Range):
         return self
 
 
-class _Template(_Closed):
+class _Template(Closed):
     weight: int = Field(ge=1, le=1_000_000)
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str = Field(pattern=r"^/api/[!-~]*$")
-    headers: dict[str, Annotated[str, Field(pattern=r"^[ -~]*$")]] = {}
+    headers: dict[str, Annotated[str, Field(pattern=r"^[ -~]*$")]] = Field(default_factory=dict)
     body: Any = None
 
     @model_validator(mode="after")
@@ -84,7 +82,7 @@ class _Template(_Closed):
         return set(_PLACEHOLDER.findall(json.dumps([self.path, self.headers, self.body])))
 
 
-class _File(_Closed):
+class _File(Closed):
     description: str = Field(min_length=1)
     keys: dict[_KEY_NAME, Annotated[_UniformKey | _ZipfKey, Field(discriminator="distribution")]]
     requests: dict[_KEY_NAME, _Template] = Field(min_length=1)
@@ -163,7 +161,7 @@ def planned_times(rate: float, seconds: float, arrivals: Arrivals, seed: int) ->
     return sorted(numbers.next() * seconds for _ in range(count))
 
 
-def _draw_from(key: _UniformKey | _ZipfKey):
+def _draw_from(key: _UniformKey | _ZipfKey) -> Callable[[float], int]:
     if isinstance(key, _ZipfKey):
         return Zipf(key.s, key.low, key.high).draw
     return lambda u: key.low + int(u * (key.high - key.low + 1))
