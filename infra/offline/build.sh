@@ -45,12 +45,16 @@ install_packages() {
     command -v debootstrap >/dev/null || missing+=(debootstrap)
     [ -e "$keyring" ] || missing+=(debian-archive-keyring)
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+    control_groups_mounted || missing+=(cgroupfs-mount)
     [ ${#missing[@]} -eq 0 ] && return
     say "installing ${missing[*]}"
     quietly apt-get -qq update
-    # No recommended packages: they would start a second init system's worth of services.
+    # Since Debian 13 the docker command is a package of its own.
+    command -v docker >/dev/null || ! apt-cache show docker-cli >/dev/null 2>&1 || missing+=(docker-cli)
     DEBIAN_FRONTEND=noninteractive quietly apt-get -qq install -y --no-install-recommends "${missing[@]}"
 }
+
+control_groups_mounted() { [ -e /sys/fs/cgroup/cgroup.controllers ] || [ -e /sys/fs/cgroup/memory ]; }
 
 # Compose 2 needs nothing but libc, so the plugin of a later Debian runs here; apt checks its signature.
 install_compose() {
@@ -71,6 +75,7 @@ install_compose() {
 
 start_engine() {
     docker info >/dev/null 2>&1 && return
+    control_groups_mounted || quietly cgroupfs-mount
     say "starting dockerd (stop it with: kill \$(cat /var/run/docker.pid))"
     setsid dockerd >"$state/dockerd.log" 2>&1 </dev/null &
     local deadline=$((SECONDS + 60))
