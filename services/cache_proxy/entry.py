@@ -1,0 +1,55 @@
+"""A stored answer as the bytes in Redis: a fixed header of 41 bytes, the answer's headers as lines, its body.
+
+    | format 1 | generation 8 | stored_at 8 | fresh 8 | cost 8 | length of the headers 4 | headers | body |
+
+Bytes rather than JSON or pickle: a hit costs 2 µs to take apart, and nothing in it is ever executed.
+"""
+
+import struct
+from dataclasses import dataclass
+
+_FORMAT = 1
+_HEADER = struct.Struct(">B8sdddI")
+GENERATION_BYTES = 8
+
+Headers = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An answer with status 200.
+
+    ``generation`` is that of its path when the answer was asked for, ``stored_at`` the Unix time the origin was asked,
+    ``fresh`` how many seconds it may be served without a doubt, ``cost`` how many the origin took.
+    """
+
+    generation: bytes
+    stored_at: float
+    fresh: float
+    cost: float
+    headers: Headers
+    body: bytes
+
+    def age(self, now: float) -> float:
+        """Seconds since the origin was asked; never negative, whatever the clocks of two machines say."""
+        return max(0.0, now - self.stored_at)
+
+
+def pack(entry: Entry) -> bytes:
+    """The entry as bytes."""
+    lines = "\n".join(f"{name}:{value}" for name, value in entry.headers).encode("latin-1")
+    fixed = _HEADER.pack(_FORMAT, entry.generation, entry.stored_at, entry.fresh, entry.cost, len(lines))
+    return b"".join((fixed, lines, entry.body))
+
+
+def unpack(raw: bytes) -> Entry | None:
+    """The entry in ``raw``; None when it was written in another format, or not by us."""
+    if len(raw) < _HEADER.size or raw[0] != _FORMAT:
+        return None
+    _, generation, stored_at, fresh, cost, length = _HEADER.unpack_from(raw)
+    start = _HEADER.size + length
+    if len(raw) < start:
+        return None
+    lines = raw[_HEADER.size : start].decode("latin-1")
+    headers = [(name, value) for name, _, value in (line.partition(":") for line in lines.split("\n")) if name]
+    return Entry(generation, stored_at, fresh, cost, headers, raw[start:])

@@ -1,0 +1,44 @@
+"""The interface of a caching strategy: decisions over time and state it is given; it never calls Redis or an origin.
+
+                    ┌─ BYPASS ──► origin, nothing kept
+    GET ─► on_read ─┼─ SERVE ───► the stored answer
+                    └─ FILL ────► origin ─► lifetime ─► stored
+
+Units: seconds; ``now`` is Unix time.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Protocol
+
+from services.cache_proxy.entry import Entry
+
+
+class Action(Enum):
+    """What to do with a GET."""
+
+    SERVE = "serve"
+    FILL = "fill"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """How long an answer stays ``fresh``, and how long it is kept at all (its hard expiry)."""
+
+    fresh: float
+    keep: float
+
+
+class Strategy(Protocol):
+    """One way to cache. ``looks`` is false for a strategy that leaves the cache alone."""
+
+    name: ClassVar[str]
+    looks: ClassVar[bool]
+
+    def on_read(self, entry: Entry | None, now: float, ttl: float) -> Action:
+        """What to do when the cache holds ``entry`` and the flag ``cache.ttl`` is ``ttl``."""
+        ...
+
+    def lifetime(self, ttl: float, cost: float) -> Lifetime:
+        """How long to keep an answer that took the origin ``cost`` seconds."""
+        ...
