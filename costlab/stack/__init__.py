@@ -1,0 +1,118 @@
+"""Where the system under test runs: as local processes or as containers, behind one interface.
+
+stack = open_stack("local")
+stack.up(print)
+stack.base_url()        # http://127.0.0.1:8080
+stack.usage()["orders"] # Usage(cpu_seconds=1.93, memory_bytes=61_865_984, memory_kind='pss')
+stack.down()
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from costlab.failure import Failure
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGETS = ("local", "compose")
+
+
+class StackError(Failure):
+    """A stack cannot be started, reached or stopped; the message is one line."""
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One service as it is now. ``cpu_seconds`` counts since it started; ``pid`` is its first process."""
+
+    name: str
+    state: str
+    healthy: bool
+    pid: int | None
+    port: int | None
+    internal_port: int | None
+    cpu_seconds: float
+    memory_bytes: int
+    processes: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What all processes of a service have used together: CPU seconds since its start, memory now.
+
+    ``memory_kind`` says what the bytes are. "pss" (proportional set size: pages shared by n processes count 1/n in
+    each) and "cgroup" can be added up over services; "rss" (macOS) counts shared pages once in every process.
+    """
+
+    cpu_seconds: float
+    memory_bytes: int
+    memory_kind: Literal["pss", "rss", "cgroup"]
+
+
+class Stack(Protocol):
+    """A running (or stopped) system under test."""
+
+    name: str
+
+    def up(self, report: Callable[[str], None]) -> None:
+        """Start everything; returns when every service is ready. Says so and returns when it runs already."""
+
+    def down(self, volumes: bool = False) -> None:
+        """Stop everything and return when it is gone; ``volumes`` removes the data too."""
+
+    def status(self) -> list[ServiceStatus]: ...
+
+    def logs(self, service: str | None, follow: bool) -> Iterator[str]:
+        """Lines of the logs of one service, or of all with the service's name in front."""
+
+    def base_url(self) -> str:
+        """The gateway, for instance http://127.0.0.1:8080."""
+
+    def internal_urls(self) -> dict[str, str]:
+        """Service to the base URL of its internal port (metrics, flags)."""
+
+    def token(self) -> str:
+        """What it takes to change flags."""
+
+    def dsn(self, role: str = "lab") -> str:
+        """The libpq URL of the database for ``role``."""
+
+    def redis_url(self) -> str: ...
+
+    def usage(self) -> dict[str, Usage]:
+        """What each service has used, PostgreSQL and Redis included."""
+
+    def kill(self, service: str, signal: int) -> None:
+        """Send ``signal`` to every process of ``service``."""
+
+    def restart(self, service: str) -> None:
+        """Stop ``service`` in an orderly way and start it with the environment as it is now; returns when ready."""
+
+
+def open_stack(target: str, state: Path | None = None, port_base: int | None = None) -> Stack:
+    """The stack at ``target`` ("local" or "compose"), running or not.
+
+    ``state`` is its folder (default: COSTLAB_STATE, else .costlab/<target> in the project), ``port_base`` the port of
+    its gateway, from which all other ports follow (default: COSTLAB_PORT_BASE, else 8080).
+    """
+    environment = dict(os.environ)
+    if port_base is not None:
+        # Asked for explicitly: no single port out of the environment may lead elsewhere.
+        environment = {name: value for name, value in environment.items() if not _names_a_port(name)}
+        environment["COSTLAB_PORT_BASE"] = str(port_base)
+    folder = (state or Path(environment.get("COSTLAB_STATE") or ROOT / ".costlab" / target)).absolute()
+    if target == "local":
+        from costlab.stack.local import LocalStack
+
+        return LocalStack(folder, environment)
+    if target == "compose":
+        from costlab.stack.compose import ComposeStack
+
+        return ComposeStack(folder, environment)
+    raise StackError(f"no target {target!r}; there are {' and '.join(TARGETS)}")
+
+
+def _names_a_port(variable: str) -> bool:
+    return variable.startswith("COSTLAB_") and variable.endswith("_PORT")
