@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from costlab.lab.load import LoadError, LoadSpec, LoadStopped, run_load
-from costlab.lab.load.k6 import _slots, find_k6
+from costlab.lab.load.k6 import find_k6
 from tests.conditions import eventually
 from tests.unit.load.fake_server import BROWSE, CHECKOUT, LOADTESTS, fake_server
 
@@ -53,12 +53,6 @@ def test_without_k6_the_built_in_generator_is_used_and_k6_by_name_is_refused(mon
         assert run(server.url, generator="auto", settle_seconds=0, seconds=0.2).generator == "costlab open-model"
         with pytest.raises(LoadError, match="no k6 here"):
             run(server.url)
-
-
-def test_dropped_iterations_shift_the_slots_of_those_after_them():
-    """k6 numbers only the iterations it ran: with the slot at 0.2 s dropped, iteration 2 was due at 0.3 s."""
-    assert _slots({0: 0.0, 1: 0.1, 2: 0.3, 3: 0.4}, drops=[0.2]) == {0: 0, 1: 1, 2: 3, 3: 4}
-    assert _slots({0: 0.0, 1: 0.1}, drops=[]) == {0: 0, 1: 1}
 
 
 @needs_k6
