@@ -85,7 +85,7 @@ def wait_for_database(url: str, seconds: float = WAIT_SECONDS) -> connection:
             link = psycopg2.connect(url, connect_timeout=3, application_name="prepare")
         except psycopg2.OperationalError as error:
             if time.monotonic() >= deadline:
-                reason = str(error).strip().splitlines()[-1]
+                reason = str(error).strip().splitlines()[0]
                 raise PrepareError(f"PostgreSQL did not let us in for {seconds:.0f} s: {reason}") from error
             time.sleep(0.1)
         else:
