@@ -1,0 +1,120 @@
+"""From blocks to what they say: effects, verdict, bill, and in plain words what a pattern brings and what it costs."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from costlab.lab import guards, metrics
+from costlab.lab.bill import Bill, Difference, bill, break_even_words
+from costlab.lab.block import Block
+from costlab.lab.effect import Effect, effect
+from costlab.lab.experiment import Experiment
+from costlab.lab.price_sheet import PRICES, load_assumptions
+from costlab.lab.toml_file import Closed
+from costlab.lab.verdict import Verdict, decide
+
+DEFAULT_SHEET = "aws-fargate"
+
+
+class Conclusion(Closed):
+    """``brings`` and ``costs``: what clearly changed for the better and the worse. ``caveats``: read them too."""
+
+    verdict: Verdict
+    effects: list[Effect]
+    bill: Bill | None
+    brings: list[str]
+    costs: list[str]
+    caveats: list[str]
+
+    def effect(self, metric: str, variant: str) -> Effect:
+        """The effect of ``variant`` on ``metric``."""
+        return next(e for e in self.effects if (e.metric, e.variant) == (metric, variant))
+
+
+def conclude(
+    experiment: Experiment, blocks: Sequence[Block], seed: int, quick: bool, prices: Path = PRICES
+) -> Conclusion:
+    """What the blocks say. The same blocks and seed say the same."""
+    counted = [block for block in blocks if not block.repeated]
+    effects = [
+        effect(experiment, blocks, name, variant, seed)
+        for variant in experiment.names()[1:]
+        for name in experiment.metrics()
+    ]
+    primary = experiment.primary
+    main = next(e for e in effects if (e.metric, e.variant) == (primary.metric, primary.variant))
+    month = bill(experiment, blocks, DEFAULT_SHEET, load_assumptions(prices), seed, prices)
+    better, worse = _sides(effects, primary.variant)
+    if month is not None:
+        side = _bill_side(month.differences[primary.variant])
+        (better if side < 0 else worse if side > 0 else []).append(_bill_words(month.differences[primary.variant]))
+    return Conclusion(
+        verdict=decide(primary, main, guards.spoilt(counted), quick),
+        effects=effects,
+        bill=month,
+        brings=better,
+        costs=worse,
+        caveats=_caveats(experiment, blocks, quick),
+    )
+
+
+def _sides(effects: Sequence[Effect], variant: str) -> tuple[list[str], list[str]]:
+    """The effects that are clear of what matters: for the better, for the worse."""
+    better, worse = [], []
+    for one in effects:
+        metric = metrics.named(one.metric)
+        if one.variant != variant or one.ratio is None or one.low is None or one.high is None:
+            continue
+        edge = 1 + metric.matters
+        falls, rises = one.high < 1 / edge, one.low > edge
+        if not falls and not rises:
+            continue
+        good = falls == (metric.better == "lower")
+        words = (
+            f"{metric.label} {one.ratio - 1:+.0%} ({number(one.before)} → {number(one.after)} {metric.unit}".rstrip()
+        )
+        (better if good else worse).append(f"{words})")
+    return better, worse
+
+
+def _bill_side(difference: Difference) -> int:
+    if difference.low is not None and difference.low > 0:
+        return 1
+    if difference.high is not None and difference.high < 0:
+        return -1
+    return 0
+
+
+def _bill_words(difference: Difference) -> str:
+    side = "more" if difference.usd > 0 else "less"
+    return f"{abs(difference.usd):.2f} USD a month {side} ({break_even_words(difference)})"
+
+
+def _caveats(experiment: Experiment, blocks: Sequence[Block], quick: bool) -> list[str]:
+    counted = [block for block in blocks if not block.repeated]
+    rounds = len({block.round for block in counted})
+    caveats = []
+    if quick:
+        caveats.append(
+            f"quick form: {rounds} rounds of {experiment.quick.block_seconds:g} s; "
+            f"the full form has {experiment.rounds.count} of {experiment.rounds.block_seconds:g} s"
+        )
+    if sources := {block.queries.note for block in counted if block.queries.note}:
+        caveats.append("database queries are those the services counted, because " + "; ".join(sorted(sources)))
+    caveats += [f"guard broken: {line}" for line in guards.broken(counted)]
+    if missing := guards.unseen(counted):
+        caveats.append(f"this machine does not tell: {'; '.join(missing)}")
+    if any(block.repeated for block in blocks):
+        caveats.append(f"{sum(block.repeated for block in blocks)} blocks were still warming up and were repeated")
+    caveats.append("no A/A run: this machine's own noise floor is not part of the threshold")
+    return caveats
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, without an exponent."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"

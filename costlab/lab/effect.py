@@ -1,0 +1,112 @@
+"""Before and after: one metric of a variant held against the same metric of the baseline, round by round."""
+
+import math
+from collections.abc import Sequence
+
+from costlab.lab import histogram, metrics, statistics
+from costlab.lab.block import Block
+from costlab.lab.experiment import Experiment
+from costlab.lab.toml_file import Closed
+
+_SHARES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
+
+
+class Effect(Closed):
+    """``before`` and ``after`` over all blocks; ``ratios`` after/before of each round, ``ratio`` their estimate.
+
+    ``low`` and ``high``: the 95 % interval of a timed metric, or the smallest and largest round of an exact one.
+    ``refused``: why the two are not compared, or empty.
+    """
+
+    metric: str
+    variant: str
+    exact: bool
+    before: float | None
+    after: float | None
+    ratios: list[float]
+    ratio: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    refused: str = ""
+
+
+def effect(experiment: Experiment, blocks: Sequence[Block], name: str, variant: str, seed: int) -> Effect:
+    """The effect of ``variant`` on the metric ``name``, from the rounds that are complete."""
+    metric = metrics.named(name)
+    pairs = paired(blocks, experiment.baseline, variant)
+    without = experiment.variants[experiment.baseline].without, experiment.variants[variant].without
+    read = [(metric.read(before, without[0]), metric.read(after, without[1])) for before, after in pairs]
+    before = overall(metric, [pair[0] for pair in pairs], without[0])
+    after = overall(metric, [pair[1] for pair in pairs], without[1])
+    both = [(b, a) for b, a in read if b and a]
+    ratios = [a / b for b, a in both]
+    refused = _refusal(experiment, metric, pairs)
+    if not refused and len(both) < len(read) and before is not None and after is not None:
+        refused = "a figure is zero, so there is no ratio"
+    elif not refused and len(both) < len(read):
+        refused = "one of the variants has no such figure"
+    blank = Effect(
+        metric=name,
+        variant=variant,
+        exact=metric.exact,
+        before=before,
+        after=after,
+        ratios=ratios,
+        ratio=None,
+        low=None,
+        high=None,
+        p=None,
+        refused=refused or ("" if ratios else "no round is complete"),
+    )
+    if blank.refused:
+        return blank
+    if metric.exact:
+        return blank.model_copy(update={"ratio": after / before, "low": min(ratios), "high": max(ratios)})
+    return blank.model_copy(update=_tested(ratios, seed))
+
+
+def _tested(ratios: Sequence[float], seed: int) -> dict[str, float | None]:
+    differences = [math.log(ratio) for ratio in ratios]
+    low, high = statistics.interval(differences, seed)
+    return {
+        "ratio": math.exp(statistics.hodges_lehmann(differences)),
+        "low": math.exp(low) if math.isfinite(low) else None,
+        "high": math.exp(high) if math.isfinite(high) else None,
+        "p": statistics.sign_flip_p(differences),
+    }
+
+
+def paired(blocks: Sequence[Block], baseline: str, variant: str) -> list[tuple[Block, Block]]:
+    """(baseline, variant) of each round that has both; blocks that were repeated are left out."""
+    counted = {(block.round, block.variant): block for block in blocks if not block.repeated}
+    rounds = sorted({number for number, _ in counted})
+    return [
+        (counted[number, baseline], counted[number, variant])
+        for number in rounds
+        if (number, baseline) in counted and (number, variant) in counted
+    ]
+
+
+def overall(metric: metrics.Metric, blocks: Sequence[Block], without: Sequence[str]) -> float | None:
+    """One figure for several blocks: percentiles from the merged histograms, anything else the mean of the blocks."""
+    if metric.name in _SHARES:
+        merged = histogram.merge(block.latencies.histogram for block in blocks)
+        seconds = histogram.percentile(merged, _SHARES[metric.name])
+        return None if seconds is None else 1000 * seconds
+    values = [value for block in blocks if (value := metric.read(block, without)) is not None]
+    return sum(values) / len(values) if values else None
+
+
+def failed(blocks: Sequence[Block]) -> float:
+    """Share of all planned requests that failed."""
+    planned = sum(block.planned for block in blocks)
+    return 1 - sum(block.succeeded for block in blocks) / planned if planned else 0.0
+
+
+def _refusal(experiment: Experiment, metric: metrics.Metric, pairs: Sequence[tuple[Block, Block]]) -> str:
+    """Variants whose error rates differ are not compared on latency: failing fast would count as being fast."""
+    before, after = failed([pair[0] for pair in pairs]), failed([pair[1] for pair in pairs])
+    if metric.latency and abs(after - before) > experiment.guards.failed_difference:
+        return f"error rates differ ({before:.1%} before, {after:.1%} after), so latencies are not compared"
+    return ""

@@ -1,0 +1,103 @@
+"""Where a result was measured: machine, versions, commit."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+import psycopg2
+import redis
+
+from costlab.lab.catalogue import ROOT
+from costlab.lab.toml_file import Closed
+from costlab.stack import Stack
+
+_PACKAGES = ("costlab", "flask", "gunicorn", "psycopg2-binary", "redis", "numpy", "plotly")
+
+
+class Environment(Closed):
+    """``commit`` is None outside a git clone; ``dirty``: files differed from that commit."""
+
+    host: str
+    system: str
+    kernel: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    python: str
+    versions: dict[str, str]
+    target: str
+    commit: str | None
+    dirty: bool | None
+
+
+def describe(stack: Stack) -> Environment:
+    """This machine, this code, that stack."""
+    commit, dirty = _git()
+    return Environment(
+        host=platform.node(),
+        system=platform.system(),
+        kernel=platform.release(),
+        cpu=_cpu(),
+        cores=cores(),
+        memory_bytes=psutil.virtual_memory().total,
+        python=platform.python_version(),
+        versions={name: _version(name) for name in _PACKAGES} | _servers(stack),
+        target=stack.name,
+        commit=commit,
+        dirty=dirty,
+    )
+
+
+def cores() -> int:
+    """Cores of this machine."""
+    return os.cpu_count() or 1
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed as a package"
+
+
+def _servers(stack: Stack) -> dict[str, str]:
+    """Versions of PostgreSQL and Redis, as they say themselves."""
+    link = psycopg2.connect(stack.dsn(), connect_timeout=3)
+    try:
+        postgres = link.server_version
+    finally:
+        link.close()
+    with redis.Redis.from_url(stack.redis_url(), socket_timeout=5) as client:
+        server = client.info("server")
+    return {
+        "PostgreSQL": f"{postgres // 10000}.{postgres % 10000}",
+        server.get("server_name", "redis"): str(server.get("valkey_version") or server["redis_version"]),
+    }
+
+
+def _git() -> tuple[str | None, bool | None]:
+    commit = _run("rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    changed = _run("status", "--porcelain", "--untracked-files=no")
+    return commit.strip(), bool(changed and changed.strip())
+
+
+def _run(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout

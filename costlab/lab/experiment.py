@@ -1,0 +1,150 @@
+"""What an ``experiment.toml`` may say: everything about a run is declared before it starts.
+
+[variants.off]        named flag values; the one named by `baseline` is what the others are held against
+[primary]             one metric, which way it should go, and the smallest change that would matter
+[load] [rounds] [quick] [state] [guards]
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from costlab.lab import metrics
+from costlab.lab.errors import LabError
+from costlab.lab.toml_file import Closed, line_of, read
+from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+FlagValue = str | int | float
+
+
+class Variant(Closed):
+    """Named flag values. ``without``: services this variant would not deploy; they stay out of its CPU and bill."""
+
+    summary: Text
+    flags: Annotated[dict[str, FlagValue], Field(min_length=1)]
+    without: list[str] = Field(default_factory=list)
+
+
+class Primary(Closed):
+    """The metric that decides. ``smallest_effect`` is a share: 0.05 = 5 %; without it the metric's own default."""
+
+    metric: str
+    variant: str
+    direction: Literal["lower", "higher"]
+    smallest_effect: Annotated[float, Field(ge=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "Primary":
+        metrics.named(self.metric)
+        return self
+
+    def threshold(self) -> float:
+        """The smallest effect that matters, as a share."""
+        return metrics.named(self.metric).matters if self.smallest_effect is None else self.smallest_effect
+
+
+class Prediction(Closed):
+    """What arithmetic says beforehand: ``ratio`` of the primary metric, variant over baseline, and why."""
+
+    ratio: Positive
+    because: Text
+
+
+class Load(Closed):
+    """``rate`` requests per second of the mix in ``traffic`` (a file, from the repository's root)."""
+
+    traffic: Text
+    rate: Positive
+    api_key: Text = "demo"
+
+
+class Form(Closed):
+    """How long a run is: rounds of one block per variant; ``settle_seconds`` of each block are not counted."""
+
+    count: Annotated[int, Field(ge=1, le=200)]
+    block_seconds: Annotated[float, Field(ge=1, le=3600)]
+    settle_seconds: Annotated[float, Field(ge=0, le=3600)]
+    repeat_drifting: bool = False
+
+
+class State(Closed):
+    """What every block starts from. cache: emptied before each block, or kept as the last block left it."""
+
+    cache: Literal["emptied", "kept"] = "kept"
+
+
+class GuardLimits(Closed):
+    """What a block must keep to for its figures to be trusted; all are shares."""
+
+    dropped: Share = 0.0
+    rate_error: Share = 0.01
+    failed: Share = 0.01
+    failed_difference: Share = 0.005
+    generator: Share = 0.25
+    steal: Share = 0.02
+    busy: Share = 0.70
+    cpu_pressure: Share = 0.40
+    memory_pressure: Share = 0.05
+
+
+class Experiment(Closed):
+    """One day. Read it with ``load``, which also checks the flags against flags.toml."""
+
+    title: Text
+    question: Text
+    baseline: str
+    variants: Annotated[dict[str, Variant], Field(min_length=2)]
+    primary: Primary
+    secondary: list[str] = Field(default_factory=list)
+    prediction: Prediction
+    load: Load
+    rounds: Form
+    quick: Form
+    state: State = State()
+    guards: GuardLimits = GuardLimits()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Experiment":
+        known = ", ".join(self.variants)
+        for key, name in (("baseline", self.baseline), ("primary.variant", self.primary.variant)):
+            if name not in self.variants:
+                raise ValueError(f"{key} is {name!r}; allowed: {known}")
+        if self.primary.variant == self.baseline:
+            raise ValueError(f"primary.variant is the baseline itself; allowed: {known} without {self.baseline}")
+        for name in self.secondary:
+            metrics.named(name)
+        return self
+
+    def form(self, quick: bool) -> Form:
+        """The quick form or the full one."""
+        return self.quick if quick else self.rounds
+
+    def names(self) -> list[str]:
+        """The variants, the baseline first."""
+        return [self.baseline, *(name for name in self.variants if name != self.baseline)]
+
+    def metrics(self) -> list[str]:
+        """The primary metric and the secondary ones, in the order in which they are shown."""
+        return list(dict.fromkeys([self.primary.metric, *self.secondary]))
+
+
+def load(path: Path) -> Experiment:
+    """The experiment in ``path``, its flag values typed; LabError names file, line and what is allowed."""
+    experiment = read(path, Experiment)
+    registry = Registry.load()
+    for name, variant in experiment.variants.items():
+        for flag, value in variant.flags.items():
+            _check_flag(path, registry, name, flag, value)
+    return experiment
+
+
+def _check_flag(path: Path, registry: Registry, variant: str, flag: str, value: FlagValue) -> None:
+    try:
+        registry[flag].parse(value)
+    except (UnknownFlag, BadFlagValue) as error:
+        where = ("variants", variant, "flags", flag)
+        raise LabError(f"{path}:{line_of(path.read_text(), where)}: variants.{variant}: {error}") from error

@@ -1,0 +1,83 @@
+"""What things cost and what a bill assumes: TOML files in infra/prices/, each price with its unit, source and date."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from costlab.lab.catalogue import ROOT
+from costlab.lab.errors import LabError
+from costlab.lab.toml_file import Closed, read
+
+PRICES = ROOT / "infra" / "prices"
+_ASSUMPTIONS = "assumptions"
+
+NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Busy = Annotated[float, Field(gt=0, le=1)]
+
+
+class Price(Closed):
+    """One row: the name on the invoice (FOCUS ServiceName), its unit, USD for one of them, where that was read."""
+
+    service: str
+    unit: str
+    price: NotNegative
+    source: Annotated[str, Field(min_length=1)]
+    seen: Annotated[str, Field(pattern=r"^\d{4}-\d{2}(-\d{2})?$|^undated copy$")]
+
+
+class Rows(Closed):
+    """Everything a bill can hold."""
+
+    vcpu_hour: Price
+    memory_gib_hour: Price
+    database_vcpu_hour: Price
+    database_gib_hour: Price
+    database_ssd_gib_month: Price
+    redis_node_hour: Price
+    egress_gb: Price
+    load_balancer_hour: Price
+    load_balancer_lcu_hour: Price
+    traces_gb: Price
+
+
+class Sheet(Closed):
+    """A price sheet."""
+
+    title: str
+    rows: Rows
+
+
+class Assumptions(Closed):
+    """What a bill cannot measure. Shares are of a provisioned vCPU at the peak."""
+
+    daily_users: Positive
+    requests_per_user: Positive
+    peak_factor: Annotated[float, Field(ge=1)]
+    utilisation: Busy
+    database_utilisation: Busy
+    replicas: Annotated[int, Field(ge=1)]
+    database_memory_gib: NotNegative
+    database_ssd_gib: NotNegative
+    redis_nodes: Annotated[int, Field(ge=0)]
+    free_egress_gb: NotNegative
+    span_bytes: NotNegative
+    vcpu_step: Positive
+
+
+def sheet_names(folder: Path = PRICES) -> list[str]:
+    """The sheets there are, by file name."""
+    return sorted(path.stem for path in folder.glob("*.toml") if path.stem != _ASSUMPTIONS)
+
+
+def load_sheet(name: str, folder: Path = PRICES) -> Sheet:
+    """The sheet infra/prices/NAME.toml."""
+    if name not in sheet_names(folder):
+        raise LabError(f"there is no price sheet {name!r}; there are: {', '.join(sheet_names(folder)) or 'none'}")
+    return read(folder / f"{name}.toml", Sheet)
+
+
+def load_assumptions(folder: Path = PRICES) -> Assumptions:
+    """The assumptions every bill starts from."""
+    return read(folder / f"{_ASSUMPTIONS}.toml", Assumptions)

@@ -1,0 +1,152 @@
+"""Figures turned into USD per month. Pure: what was measured, a price sheet and assumptions in, rows out.
+
+    mean rate λ = U·R/86400, peak λp = λ·F, requests per month N = U·R·30.4, hours per month 730
+    compute   λp · CPU s per request / u · 730 · vCPU-hour        memory    PSS GiB · replicas · 730 · GiB-hour
+    database  λp · its CPU s per request / u_db · 730 · vCPU-hour, plus memory and disk as assumed
+    redis     nodes · 730 · node-hour, for variants that use it    egress    max(0, N · bytes - free) · GB
+    balancer  730 · (hour + LCU · LCU-hour), LCU = GB per hour    traces    N · spans · bytes of one · GB
+
+U = 10,000 users a day with R = 100 requests each are λ = 11.6/s; at 5 ms of CPU per request, F = 4 and u = 0.6 that
+is 0.39 vCPU, 11.4 USD a month on Fargate. Not in the bill: logs (their bytes are not measured), reserved prices.
+Rows carry FOCUS column names (focus.finops.org).
+"""
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from costlab.lab.price_sheet import Assumptions, Sheet
+from costlab.lab.toml_file import Closed
+
+HOURS = 730
+DAYS = 30.4
+Number = float | np.ndarray
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one variant used per successful request (memory: as it stood). Arrays price many draws at once."""
+
+    cpu_seconds: Mapping[str, Number]
+    memory_gib: Number
+    database_cpu_seconds: Number
+    bytes: Number
+    spans: Number
+    redis: bool
+
+
+class Row(Closed):
+    """One line of a bill, under the column names of FOCUS."""
+
+    ServiceName: str
+    ChargeDescription: str
+    ConsumedQuantity: float
+    ConsumedUnit: str
+    PricingQuantity: float
+    PricingUnit: str
+    ListUnitPrice: float
+    ListCost: float
+    EffectiveCost: float
+
+
+def quantities(measured: Measured, given: Assumptions) -> dict[str, tuple[str, Number, Number]]:
+    """For each row of a sheet: what it is for, the quantity used and the quantity paid for."""
+    mean = given.daily_users * given.requests_per_user / 86_400
+    peak = mean * given.peak_factor
+    requests = given.daily_users * given.requests_per_user * DAYS
+    cpu = sum(measured.cpu_seconds.values())
+    traffic = requests * measured.bytes / 1e9
+    balanced = HOURS * mean * 3600 * measured.bytes / 1e9
+    memory = measured.memory_gib * HOURS
+    database_memory = given.database_memory_gib * HOURS
+    nodes = given.redis_nodes * HOURS if measured.redis else 0
+    traces = requests * measured.spans * given.span_bytes / 1e9
+    database = measured.database_cpu_seconds
+    return {
+        "vcpu_hour": ("CPU of our services", mean * cpu * HOURS, peak * cpu / given.utilisation * HOURS),
+        "memory_gib_hour": ("memory of our services", memory, memory * given.replicas),
+        "database_vcpu_hour": (
+            "CPU of PostgreSQL",
+            mean * database * HOURS,
+            peak * database / given.database_utilisation * HOURS,
+        ),
+        "database_gib_hour": ("memory of PostgreSQL", database_memory, database_memory),
+        "database_ssd_gib_month": ("disk of PostgreSQL", given.database_ssd_gib, given.database_ssd_gib),
+        "redis_node_hour": ("cache node", nodes, nodes),
+        "egress_gb": ("bytes to users", traffic, np.maximum(0, traffic - given.free_egress_gb)),
+        "load_balancer_hour": ("load balancer", HOURS, HOURS),
+        "load_balancer_lcu_hour": ("load balancer, work", balanced, balanced),
+        "traces_gb": ("traces", traces, traces),
+    }
+
+
+def rows(measured: Measured, sheet: Sheet, given: Assumptions) -> list[Row]:
+    """The bill of one variant for a month; rows that come to nothing are left out."""
+    result = []
+    for key, (purpose, consumed, paid) in quantities(measured, given).items():
+        price = getattr(sheet.rows, key)
+        if consumed or paid:
+            cost = float(paid) * price.price
+            result.append(
+                Row(
+                    ServiceName=price.service,
+                    ChargeDescription=purpose,
+                    ConsumedQuantity=float(consumed),
+                    ConsumedUnit=price.unit,
+                    PricingQuantity=float(paid),
+                    PricingUnit=price.unit,
+                    ListUnitPrice=price.price,
+                    ListCost=cost,
+                    EffectiveCost=cost,
+                )
+            )
+    return result
+
+
+def total(measured: Measured, sheet: Sheet, given: Assumptions) -> Number:
+    """USD per month."""
+    paid = quantities(measured, given)
+    return sum(amount * getattr(sheet.rows, key).price for key, (_, _, amount) in paid.items())
+
+
+def idle(measured: Measured, sheet: Sheet, given: Assumptions) -> float:
+    """USD per month before the first request: memory, disk, nodes, the balancer."""
+    nobody = Measured(dict.fromkeys(measured.cpu_seconds, 0.0), measured.memory_gib, 0.0, 0.0, 0.0, measured.redis)
+    return float(total(nobody, sheet, given))
+
+
+def in_steps(measured: Measured, sheet: Sheet, given: Assumptions) -> float:
+    """USD per month when each service pays for whole steps of a vCPU, at least one."""
+    peak = given.daily_users * given.requests_per_user / 86_400 * given.peak_factor
+    needed = [peak * float(cpu) / given.utilisation for cpu in measured.cpu_seconds.values()]
+    steps = [max(1, math.ceil(vcpu / given.vcpu_step - 1e-9)) * given.vcpu_step for vcpu in needed]
+    extra = (sum(steps) - sum(needed)) * HOURS * sheet.rows.vcpu_hour.price
+    return float(total(measured, sheet, given)) + extra
+
+
+def break_even(before: Measured, after: Measured, sheet: Sheet, given: Assumptions) -> float | None:
+    """Requests per user and day at which both cost the same, between 0.1 and 1,000,000; None if there is no such."""
+
+    def difference(requests: float) -> float:
+        busy = given.model_copy(update={"requests_per_user": requests})
+        return float(total(after, sheet, busy)) - float(total(before, sheet, busy))
+
+    grid = [10**exponent for exponent in np.arange(-1, 6.01, 0.1)]
+    for low, high in itertools.pairwise(grid):
+        if difference(low) * difference(high) <= 0 and difference(low) != difference(high):
+            return _bisect(difference, low, high)
+    return None
+
+
+def _bisect(function, low: float, high: float) -> float:
+    rising = function(low) <= 0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if (function(middle) <= 0) == rising:
+            low = middle
+        else:
+            high = middle
+    return float((low + high) / 2)

@@ -1,0 +1,94 @@
+"""Probes read figures at the source, just before and just after the measured stretch of a block.
+
+reading = probes.before()      counters first, CPU last: the scrape itself is not counted
+... load ...
+rise = probes.after(reading)   CPU first, counters last
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from costlab.lab.block import Machine, Queries
+from costlab.lab.probes import counters, machine
+from costlab.lab.probes.database import DatabaseProbe, Seen
+from costlab.stack import Stack
+from costlab.stack.control import Control
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Everything that rises, at one moment; ``memory`` and the flags as they stand."""
+
+    at: float
+    counters: Mapping[str, float]
+    statements: Mapping[tuple, Seen]
+    machine: machine.Totals
+    cpu_seconds: Mapping[str, float]
+    memory_bytes: Mapping[str, int]
+    memory_kind: str
+
+
+@dataclass(frozen=True)
+class Rise:
+    """What happened between two readings, and memory and its kind at the end."""
+
+    elapsed: float
+    counters: dict[str, float]
+    queries: Queries
+    machine: Machine
+    cpu_seconds: dict[str, float]
+    memory_bytes: dict[str, int]
+    memory_kind: str
+
+
+class Probes:
+    """All probes of one stack."""
+
+    def __init__(self, stack: Stack, control: Control) -> None:
+        self._stack = stack
+        self._control = control
+        self._services = list(stack.internal_urls())
+        self._database = DatabaseProbe(stack.dsn())
+
+    @property
+    def query_source(self) -> str:
+        """Where database queries are counted, in words."""
+        return self._database.source + (f" ({self._database.note})" if self._database.note else "")
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def before(self) -> Reading:
+        """A reading whose own work falls before the stretch that follows."""
+        rising = counters.read(self._control, self._services)
+        statements = self._database.read()
+        return self._reading(rising, statements)
+
+    def after(self, before: Reading) -> Rise:
+        """What happened since ``before``."""
+        quick = self._reading({}, {})
+        statements = self._database.read()
+        rising = counters.rise(before.counters, counters.read(self._control, self._services))
+        return Rise(
+            elapsed=quick.at - before.at,
+            counters=rising,
+            queries=self._database.queries(before.statements, statements, rising),
+            machine=machine.between(before.machine, quick.machine),
+            cpu_seconds=counters.rise(before.cpu_seconds, quick.cpu_seconds),
+            memory_bytes=dict(quick.memory_bytes),
+            memory_kind=quick.memory_kind,
+        )
+
+    def _reading(self, rising: Mapping[str, float], statements: Mapping[tuple, Seen]) -> Reading:
+        usage = self._stack.usage()
+        return Reading(
+            at=time.monotonic(),
+            counters=rising,
+            statements=statements,
+            machine=machine.read(),
+            cpu_seconds={name: used.cpu_seconds for name, used in usage.items()},
+            memory_bytes={name: used.memory_bytes for name, used in usage.items()},
+            memory_kind="/".join(sorted({used.memory_kind for used in usage.values()})),
+        )

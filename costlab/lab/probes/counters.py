@@ -1,0 +1,31 @@
+"""The counters of every service's /metrics, and how much each rose."""
+
+from collections.abc import Iterable, Mapping
+
+from costlab.stack.control import Control
+
+_KEPT = ("costlab_", "http_server_response_body_bytes")
+
+
+def read(control: Control, services: Iterable[str]) -> dict[str, float]:
+    """Every counter of ``services``, as 'orders costlab_orders_placed_total{outcome="created"}'."""
+    return {
+        f"{service} {name}{_braced(labels)}": value
+        for service in services
+        for name, labels, value in control.metrics(service)
+        if name.endswith("_total") and name.startswith(_KEPT)
+    }
+
+
+def _braced(labels: Mapping[str, str]) -> str:
+    inside = ",".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
+    return f"{{{inside}}}" if inside else ""
+
+
+def rise(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """How much each counter rose. One that fell was started anew in between, so what it holds has all been added."""
+    changes = {}
+    for key, value in after.items():
+        started = before.get(key, 0.0)
+        changes[key] = value - started if value >= started else value
+    return changes

@@ -1,0 +1,86 @@
+"""A result is a file, runs/DAY/TIME.json: all that was measured and concluded, and enough to do both again."""
+
+import os
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from costlab.lab.block import Block
+from costlab.lab.catalogue import ROOT, Day
+from costlab.lab.conclusion import Conclusion
+from costlab.lab.environment import Environment
+from costlab.lab.errors import LabError
+from costlab.lab.experiment import Experiment, Form
+from costlab.lab.toml_file import Closed, describe
+
+RUNS = ROOT / "runs"
+FORMAT = 1
+
+
+class Result(Closed):
+    """One run. ``conclusion`` is None until one round is complete. ``planned_blocks``: how many were meant."""
+
+    format: Literal[1] = FORMAT
+    status: Literal["running", "complete", "interrupted", "failed"]
+    day: str
+    started: str
+    seed: int
+    quick: bool
+    form: Form
+    experiment: Experiment
+    environment: Environment
+    planned_blocks: int
+    blocks: list[Block]
+    conclusion: Conclusion | None = None
+
+
+def now() -> str:
+    """The time of a run, as it stands in the result and names the file."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def path_for(day: Day, started: str, runs: Path = RUNS) -> Path:
+    """Where the result of a run goes."""
+    return runs / day.slug / f"{started.replace(':', '').replace('-', '')}.json"
+
+
+def save(result: Result, path: Path) -> None:
+    """Write the whole file or leave the old one."""
+    write_whole(path, result.model_dump_json(indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """``text`` in ``path``, at once: a reader and a crash see the old file or the new one, never half of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise LabError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def load(path: Path) -> Result:
+    """The result in ``path``; LabError says in one line what is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"{path}: no result can be read there: {error}") from error
+    try:
+        return Result.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise LabError(f"{path}: not a whole result: {first['msg']}") from error
+        raise LabError(f"{path}: not a result of this costlab: {describe(first, Result)}") from error

@@ -1,0 +1,110 @@
+"""The arithmetic of a paired comparison. Pure: numbers in, numbers out, a seed where chance is used.
+
+A round gives one difference d = ln(B/A). With ten rounds whose B takes 10 % longer, give or take 3 %:
+hodges_lehmann(d) is near ln(1.1) = 0.095, interval(d) near (0.073, 0.117), sign_flip_p(d) = 0.002.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from statistics import NormalDist
+
+import numpy as np
+
+DRAWS = 10_000
+LEVEL = 0.95
+
+
+def hodges_lehmann(differences: Sequence[float]) -> float:
+    """The median of all pairwise means: as exact as the mean on clean data, unmoved by a quarter of wild values.
+
+    Source: Hodges & Lehmann, "Estimates of location based on rank tests", 1963.
+    """
+    return float(_hodges_lehmann_rows(np.asarray(differences, dtype=float)[None, :])[0])
+
+
+def _hodges_lehmann_rows(rows: np.ndarray) -> np.ndarray:
+    first, second = np.triu_indices(rows.shape[1])
+    return np.median((rows[:, first] + rows[:, second]) / 2, axis=1)
+
+
+def interval(differences: Sequence[float], seed: int) -> tuple[float, float]:
+    """95 % interval of the Hodges-Lehmann estimate, by drawing rounds again with replacement 10,000 times.
+
+    A block's requests are not independent of each other, rounds nearly are: so rounds are drawn, never requests.
+    """
+    values = np.asarray(differences, dtype=float)
+    drawn = _hodges_lehmann_rows(values[resamples(len(values), seed)])
+    return stretched(hodges_lehmann(values), drawn, len(values))
+
+
+def resamples(rounds: int, seed: int) -> np.ndarray:
+    """DRAWS rows of round numbers drawn with replacement."""
+    return np.random.default_rng(seed).integers(0, rounds, size=(DRAWS, rounds))
+
+
+def stretched(estimate: float, drawn: np.ndarray, rounds: int) -> tuple[float, float]:
+    """The middle 95 % of ``drawn``, stretched about ``estimate`` for the few rounds there are.
+
+    The plain percentile interval knows the spread of the sample only, which is too small by sqrt((n-1)/n), and takes
+    the normal quantile where Student's belongs: with 5 rounds it would cover 83 % and not 95. One round: no interval,
+    everything is possible. Source: Hesterberg, "What teachers should know about the bootstrap", 2015.
+    """
+    if rounds < 2:
+        return -math.inf, math.inf
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    factor = student_quantile(rounds - 1) / NormalDist().inv_cdf((1 + LEVEL) / 2) * math.sqrt(rounds / (rounds - 1))
+    return float(estimate - factor * (estimate - low)), float(estimate + factor * (high - estimate))
+
+
+@cache
+def student_quantile(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t, by integrating its density; right to 0.1 % (12.71 at 1, 2.262 at 9)."""
+    x = np.linspace(0.0, 200.0, 400_001)
+    density = (1 + x**2 / freedom) ** (-(freedom + 1) / 2)
+    constant = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2)) / math.sqrt(freedom * math.pi)
+    area = constant * np.cumsum((density[1:] + density[:-1]) / 2) * (x[1] - x[0])
+    return float(np.interp(LEVEL / 2, area, x[1:]))
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Two-sided p: the share of all 2^n ways to flip the signs whose rank sum is at least as lopsided as ours.
+
+    Exact for every n and untouched by how wild a value is, since ranks stand for the sizes. Six rounds are the
+    fewest that can reach 0.05 (2/64). Source: Wilcoxon, "Individual comparisons by ranking methods", 1945.
+    """
+    values = np.asarray([value for value in differences if value != 0], dtype=float)
+    if len(values) == 0:
+        return 1.0
+    doubled = _doubled_ranks(np.abs(values))
+    total = int(doubled.sum())
+    ways = np.zeros(total + 1)
+    ways[0] = 1
+    for rank in doubled:
+        moved = np.zeros_like(ways)
+        moved[rank:] = ways[: len(ways) - rank]
+        ways += moved
+    lopsided = abs(2 * int(doubled[values > 0].sum()) - total)
+    extreme = np.abs(2 * np.arange(total + 1) - total) >= lopsided
+    return float(ways[extreme].sum() / ways.sum())
+
+
+def _doubled_ranks(sizes: np.ndarray) -> np.ndarray:
+    """Twice the mean rank of each size, so that ties stay whole numbers."""
+    below = (sizes[:, None] > sizes[None, :]).sum(axis=1)
+    equal = (sizes[:, None] == sizes[None, :]).sum(axis=1)
+    return 2 * below + equal + 1
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for being several: the smallest counts n times, the next n-1 times, and so on.
+
+    Source: Holm, "A simple sequentially rejective multiple test procedure", 1979.
+    """
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for place, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[i]))
+        corrected[i] = largest
+    return corrected

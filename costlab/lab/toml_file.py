@@ -1,0 +1,108 @@
+"""Reads a TOML file into a closed pydantic model; every error is one line: file, line, what is allowed.
+
+experiment = read(Path("experiments/11-caching/experiment.toml"), Experiment)
+# experiment.toml:14: primary.direction is 'down'; allowed: 'lower' or 'higher'
+"""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from costlab.lab.errors import LabError
+
+
+class Closed(BaseModel):
+    """A model that knows all its keys: a misspelt one is an error, not a setting without effect."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Model = TypeVar("Model", bound=Closed)
+
+
+def read(path: Path, model: type[Model]) -> Model:
+    """The file at ``path`` as ``model``; LabError when it is missing, not TOML or not what the model allows."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabError(f"{path}: cannot be read: {error}") from error
+    try:
+        return model.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise LabError(f"{path}: not TOML: {error}") from error
+    except ValidationError as error:
+        raise LabError(_first(path, text, error, model)) from error
+
+
+def _first(path: Path, text: str, error: ValidationError, model: type[Closed]) -> str:
+    """The first error, and how many more there are."""
+    errors = error.errors(include_url=False)
+    rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    where = tuple(str(part) for part in errors[0]["loc"])
+    return f"{path}:{line_of(text, where)}: {describe(errors[0], model)}{rest}"
+
+
+def describe(error: ErrorDetails, model: type[BaseModel]) -> str:
+    """An error of pydantic in the words of whoever wrote the file."""
+    parts = [str(part) for part in error["loc"]]
+    name = ".".join(parts) or "the file"
+    match error["type"]:
+        case "extra_forbidden":
+            keys = _allowed_keys(model, parts[:-1])
+            return f"unknown key {name}" + (f"; allowed: {', '.join(keys)}" if keys else "")
+        case "missing":
+            return f"{name} is missing"
+        case "literal_error":
+            return f"{name} is {error['input']!r}; allowed: {error['ctx']['expected']}"
+        case "value_error":
+            return f"{name}: {error['ctx']['error']}"
+        case _:
+            return f"{name} is {error['input']!r}: {error['msg'].lower()}"
+
+
+def _allowed_keys(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys of the table at ``path``, where the model names them."""
+    for part in path:
+        field = model.model_fields.get(part)
+        annotation = field.annotation if field else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        nested = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not nested:
+            # A table of named tables (variants.NAME): the name is data, the model follows after it.
+            return [] if not field else _keys_of_values(candidates)
+        model = nested[0]
+    return list(model.model_fields)
+
+
+def _keys_of_values(candidates: list[object]) -> list[str]:
+    models = [kind for kind in candidates if hasattr(kind, "model_fields")]
+    return list(models[0].model_fields) if models else []
+
+
+_HEADER = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?")
+_KEY = re.compile(r"^\s*((?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"|'[^']*'))*)\s*=")
+_PART = re.compile(r"\"([^\"]*)\"|'([^']*)'|([\w-]+)")
+
+
+def line_of(text: str, path: tuple[str, ...]) -> int:
+    """The line on which the value at ``path`` is written, or that of the nearest table around it."""
+    table: tuple[str, ...] = ()
+    best, best_length = 1, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := _HEADER.match(line):
+            table = here = _parts(header[1])
+        elif key := _KEY.match(line):
+            here = table + _parts(key[1])
+        else:
+            continue
+        if path[: len(here)] == here and len(here) > best_length:
+            best, best_length = number, len(here)
+    return best
+
+
+def _parts(dotted: str) -> tuple[str, ...]:
+    return tuple(next(part for part in parts if part) for parts in _PART.findall(dotted))

@@ -1,0 +1,78 @@
+"""CONFIRMED, REFUTED or INCONCLUSIVE, from one effect and the threshold declared before the run.
+
+                  -threshold      0      +threshold
+    predicted lower:
+    CONFIRMED   [----]  |                 |            wholly beyond the threshold, the predicted way
+    REFUTED             |   [-------]     |            wholly inside: nothing that matters happens
+    REFUTED             |                 |   [----]   wholly beyond it, the other way
+    INCONCLUSIVE      [------]            |            across a threshold: more rounds would tell
+
+Thresholds are shares of the ratio's logarithm: 5 % lies at ratio 1.05 and at 1/1.05.
+"""
+
+import math
+from typing import Literal
+
+from costlab.lab.effect import Effect
+from costlab.lab.experiment import Primary
+from costlab.lab.toml_file import Closed
+
+MOST_ROUNDS = 200
+Word = Literal["CONFIRMED", "REFUTED", "INCONCLUSIVE"]
+
+
+class Verdict(Closed):
+    """The word, why, and for an INCONCLUSIVE one how many rounds would settle it (None: no sensible number)."""
+
+    word: Word
+    reason: str
+    rounds_to_settle: int | None = None
+    quick: bool
+
+
+def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool) -> Verdict:
+    """The verdict on the primary metric. ``spoilt``: guards that forbid a comparison of times."""
+    if effect.ratio is None:
+        return _verdict("INCONCLUSIVE", effect.refused, quick)
+    if spoilt and not effect.exact:
+        return _verdict("INCONCLUSIVE", f"the comparison is spoilt: {'; '.join(spoilt)}", quick)
+    if effect.low is None or effect.high is None:
+        return _verdict("INCONCLUSIVE", "one round has no interval; at least two are needed", quick, rounds=2)
+    edge = math.log1p(primary.threshold())
+    low, high = math.log(effect.low), math.log(effect.high)
+    if primary.direction == "higher":
+        low, high = -high, -low
+    span = f"{_change(effect.low)} to {_change(effect.high)}, {_kind(effect)}"
+    if high < -edge:
+        return _verdict("CONFIRMED", f"{span}: wholly beyond {_limit(primary)}, as predicted", quick)
+    if low > edge:
+        return _verdict("REFUTED", f"{span}: wholly beyond {_limit(primary)}, but the other way", quick)
+    if low >= -edge and high <= edge:
+        return _verdict("REFUTED", f"{span}: within {_limit(primary)}, so no change that matters", quick)
+    rounds = None if effect.exact else rounds_to_settle(low, high, edge, len(effect.ratios))
+    more = f"about {rounds} rounds would settle it" if rounds else "more rounds of this length would hardly settle it"
+    return _verdict("INCONCLUSIVE", f"{span}: not clear of {_limit(primary)}; {more}", quick, rounds)
+
+
+def rounds_to_settle(low: float, high: float, edge: float, rounds: int) -> int | None:
+    """How many rounds would make the interval narrow enough: its width shrinks with the root of their number."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    distance = min(abs(middle - edge), abs(middle + edge))
+    needed = math.inf if distance == 0 else math.ceil(rounds * (half / distance) ** 2) + 1
+    return int(needed) if needed <= MOST_ROUNDS else None
+
+
+def _verdict(word: Word, reason: str, quick: bool, rounds: int | None = None) -> Verdict:
+    return Verdict(word=word, reason=reason, rounds_to_settle=rounds, quick=quick)
+
+
+def _kind(effect: Effect) -> str:
+    return f"all of {len(effect.ratios)} rounds" if effect.exact else f"95 % interval of {len(effect.ratios)} rounds"
+
+
+def _limit(primary: Primary) -> str:
+    return f"{primary.threshold():.0%}"
+
+
+def _change(ratio: float) -> str:
+    return f"{ratio - 1:+.1%}"
