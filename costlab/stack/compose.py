@@ -21,10 +21,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from costlab.stack import ServiceStatus, StackError, Usage
+from costlab.stack import ROOT, ServiceStatus, StackError, Usage
 from costlab.stack.docker_engine import Container, DockerEngine
 
-ROOT = Path(__file__).resolve().parents[2]
 HEALTHY_SECONDS = 180.0
 _DEFAULT_BASE = 8080
 _PUBLIC, _INTERNAL = 8000, 9000
@@ -85,7 +84,8 @@ class ComposeStack:
             command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
             try:
-                yield from (line.rstrip("\n") for line in process.stdout)
+                # Compose 2.26 clears the line of a terminal that is not there.
+                yield from (line.rstrip("\n").removeprefix("\x1b[2K") for line in process.stdout)
             finally:
                 process.terminate()
 
@@ -158,7 +158,8 @@ class ComposeStack:
         while late := self._unhealthy(names):
             self._refuse_failed()
             if time.monotonic() > deadline:
-                raise StackError(f"not healthy after {HEALTHY_SECONDS:.0f} s: {', '.join(late)}{self._said(late[0])}")
+                said = self._said(self._containers().get(late[0]))
+                raise StackError(f"not healthy after {HEALTHY_SECONDS:.0f} s: {', '.join(late)}{said}")
             self._show_progress(shown, report)
             time.sleep(0.3)
         self._show_progress(shown, report)
@@ -174,11 +175,12 @@ class ComposeStack:
         """One line about the first container that will not come up."""
         for name, container in self._containers().items():
             if container.state == "exited" and container.exit_code:
-                raise StackError(f"{name} stopped with exit code {container.exit_code}{self._said(name)}")
+                raise StackError(f"{name} stopped with exit code {container.exit_code}{self._said(container)}")
             if container.restarts >= _GIVE_UP_RESTARTS and not container.healthy:
-                raise StackError(f"{name} starts and stops again and again{self._said(name)}")
-            if container.health == "unhealthy":
-                raise StackError(f"{name} runs but its health check fails{self._said(name)}")
+                raise StackError(f"{name} starts and stops again and again{self._said(container)}")
+            # A container that stopped counts as unhealthy until its next start, hence the restarts.
+            if container.running and container.health == "unhealthy" and not container.restarts:
+                raise StackError(f"{name} runs but its health check fails{self._said(container)}")
 
     def _refuse_taken_ports(self) -> None:
         """Before anything starts: a port that another program has. Ports of our own containers are ours."""
@@ -237,9 +239,10 @@ class ComposeStack:
         ports = self._services[service].get("ports", ())
         return next((int(port["published"]) for port in ports if port["target"] == target), None)
 
-    def _said(self, service: str) -> str:
-        """The last line that a service wrote, as the end of a sentence."""
-        lines = self._compose("logs", "--no-color", "--no-log-prefix", "--tail", "5", service).strip().splitlines()
+    def _said(self, container: Container | None) -> str:
+        """The last line that a container wrote, as the end of a sentence."""
+        command = [self._docker, "logs", "--tail", "5", container.id] if container else []
+        lines = _run(command, self._environment, both=True).strip().splitlines() if command else []
         return f": {lines[-1].strip()}" if lines else f" (it wrote nothing; more in {self._log})"
 
     def _last_words(self) -> str:
@@ -263,16 +266,23 @@ class ComposeStack:
 
     @cached_property
     def _engine(self) -> DockerEngine:
-        docker = _docker()
-        command = [docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
-        host = _run(command, self._environment).strip()
-        return DockerEngine(host)
+        command = [self._docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+        return DockerEngine(_run(command, self._environment).strip())
+
+    @cached_property
+    def _docker(self) -> str:
+        found = shutil.which("docker", path=self._environment.get("PATH", ""))
+        if found is None:
+            raise StackError(
+                "no docker command on this machine: install Docker, or use the local stack, which needs none"
+            )
+        return found
 
     @cached_property
     def _command(self) -> list[str]:
         """Compose 2 as a plugin of docker, or the program of its own that some systems install."""
-        for candidate in ([_docker(), "compose"], ["docker-compose"]):
-            if shutil.which(candidate[0]) and _works([*candidate, "version", "--short"]):
+        for candidate in ([self._docker, "compose"], ["docker-compose"]):
+            if _is_version_2([*candidate, "version", "--short"], self._environment):
                 return [*candidate, "--ansi", "never", "--file", str(ROOT / "docker-compose.yml")]
         raise StackError("Docker is here but Compose 2 is not: install the docker-compose-plugin package")
 
@@ -282,16 +292,11 @@ class ComposeStack:
         return _run(command, self._environment, log=self._log, hint=hint)
 
 
-def _docker() -> str:
-    found = shutil.which("docker")
-    if found is None:
-        raise StackError("no docker command on this machine: install Docker, or use --target local, which needs none")
-    return found
-
-
-def _works(command: Sequence[str]) -> bool:
-    """Whether ``command`` runs and says that it is version 2 or later."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _is_version_2(command: Sequence[str], environment: Mapping[str, str]) -> bool:
+    """Whether ``command`` is there, runs, and says that it is version 2 or later."""
+    if shutil.which(command[0], path=environment.get("PATH", "")) is None:
+        return False
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     version = re.match(r"v?(\d+)", done.stdout.strip())
     return done.returncode == 0 and version is not None and int(version[1]) >= 2
 
@@ -313,22 +318,36 @@ def _word(container: Container) -> str:
     return (container.health or "running") if container.running else container.state
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str], log: Path | None = None, hint: str = "") -> str:
+def _run(
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path | None = None,
+    hint: str = "",
+    both: bool = False,
+) -> str:
+    """What ``command`` wrote on stdout (``both``: on stderr too); its failure is one line, the rest goes to ``log``."""
+    stderr = subprocess.STDOUT if both else subprocess.PIPE
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, errors="replace", check=False
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        errors="replace",
+        check=False,
     )
     if done.returncode == 0:
         return done.stdout
+    said = done.stdout + (done.stderr or "")
     if log and log.parent.is_dir():
         with log.open("a") as file:
-            file.write(done.stdout + done.stderr)
-    lines = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
+            file.write(said)
+    lines = (said.strip() or f"exit code {done.returncode}").splitlines()
     raise StackError(_with_hint(lines[-1].strip()) + (f" ({hint})" if hint else ""))
 
 
 def _with_hint(message: str) -> str:
-    if "Cannot connect to the Docker daemon" in message:
-        return f"{message} (start it, or on Debian run infra/offline/build.sh as root)"
     if "no such host" in message or "failed to do request" in message:
         return f"{message} (no image registry is reached: infra/offline/build.sh makes stand-in images on Debian)"
     return message

@@ -93,7 +93,9 @@ class DockerEngine:
             answer = connection.getresponse()
             document = json.loads(answer.read())
         except (OSError, HTTPException, ValueError) as error:
-            raise StackError(f"no Docker engine answers at {self._path}: {error}") from error
+            raise StackError(
+                f"no Docker engine answers at {self._path} ({error}): start Docker (infra/offline/build.sh does)"
+            ) from error
         finally:
             connection.close()
         if answer.status == 404 and missing:

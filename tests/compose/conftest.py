@@ -18,13 +18,10 @@ PORT_BASE = "18080"
 START_SECONDS = 900  # the first build of the image and the first pull are part of it
 
 
-def pytest_collection_modifyitems(items):
-    """Skipped unless asked for; asked for, a missing engine is a failure, or the gate would pass without them."""
-    for item in items:
-        if "stack" in getattr(item, "fixturenames", ()) and "compose" in item.path.parts:
-            item.add_marker(pytest.mark.timeout(START_SECONDS))
-            if not os.environ.get(ENABLE):
-                item.add_marker(pytest.mark.skip(reason="needs a Docker engine: `make test-compose` runs it"))
+# Asked for by `make test-compose`; then a missing engine is a failure, or the gate would pass without these tests.
+needs_engine = pytest.mark.skipif(
+    not os.environ.get(ENABLE), reason="needs a Docker engine: `make test-compose` runs this"
+)
 
 
 @pytest.fixture(scope="session")

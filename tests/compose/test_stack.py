@@ -10,8 +10,10 @@ import psycopg2
 import pytest
 
 from costlab.stack import StackError
-from tests.compose.conftest import PROJECT, docker
+from tests.compose.conftest import PROJECT, START_SECONDS, docker, needs_engine
 from tests.conditions import eventually
+
+pytestmark = [needs_engine, pytest.mark.timeout(START_SECONDS)]
 
 PYTHON_SERVICES = ("cache-proxy", "gateway", "orders", "users", "worker")
 CORE = (*PYTHON_SERVICES, "postgres", "redis")
