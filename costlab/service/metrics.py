@@ -89,6 +89,12 @@ JOBS = Counter(
 )
 JOB_SECONDS = Histogram("costlab_job_duration_seconds", "Time to process a job.", buckets=_SECONDS)
 JOBS_CLAIMED = Counter("costlab_jobs_claimed", "Jobs taken over from a consumer that died.")
+STREAM_BACKLOG = Gauge(
+    "costlab_stream_backlog",
+    "Entries of the job stream that are not done: waiting or in work.",
+    ["stream"],
+    multiprocess_mode="livemostrecent",
+)
 
 
 def render() -> bytes:

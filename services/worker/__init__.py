@@ -1,0 +1,1 @@
+"""worker: fulfils placed orders, jobs taken off a Redis stream, each exactly once by its key."""
