@@ -5,11 +5,17 @@ request came in by decides what it may reach (costlab/service/door.py).
 """
 
 import os
+import select
 import shutil
 import tempfile
 
-# prometheus-client decides at import whether it runs in multiprocess mode, so this comes before all else.
-os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="costlab-metrics-"))
+# prometheus-client decides at import whether it runs in multiprocess mode, so this comes before all else. What a killed
+# predecessor left in the folder would be counted as if its processes were alive.
+_metrics = os.environ.setdefault(
+    "PROMETHEUS_MULTIPROC_DIR", os.path.join(tempfile.gettempdir(), f"costlab-{os.getpid()}")
+)
+shutil.rmtree(_metrics, ignore_errors=True)
+os.makedirs(_metrics)
 
 from costlab.service import lifecycle
 from costlab.service.settings import ServerSettings, load
@@ -18,7 +24,8 @@ _settings = load(ServerSettings, "gunicorn")
 
 bind = [_settings.bind, _settings.internal_bind]
 workers = _settings.processes
-worker_class = "gthread"
+# costlab/service/leader_followers.py says what it saves; it needs epoll, so on macOS gunicorn's own threads serve.
+worker_class = "costlab.service.leader_followers.LeaderFollowersWorker" if hasattr(select, "epoll") else "gthread"
 threads = _settings.threads
 # Pooled clients keep connections open between requests; the default of two seconds would close them under light load.
 keepalive = 75
@@ -44,4 +51,4 @@ def child_exit(server, worker):
 
 
 def on_exit(server):
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    shutil.rmtree(_metrics, ignore_errors=True)
