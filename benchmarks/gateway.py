@@ -1,0 +1,377 @@
+"""What the gateway costs, against nginx in front of the same users service: ``make bench-gateway``.
+
+One connection asks for one user after another, in blocks: directly, through nginx, through the gateway with rate
+limit, breaker and tracing off, and through one with all three on (every request traced and exported to a sink that
+answers). The blocks of a round come in random order from a recorded seed; the figures are medians over rounds.
+
+CPU is that of the proxy's process tree alone, read from the scheduler's own count (10 ms ticks where there is none),
+and read after a pause in which what a block left behind (spans not yet exported) is done. Added p50 is over the
+direct block of the same round.
+
+Exit codes: 0 within the targets, 1 not, 3 cannot run here.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+
+from costlab.failure import Failure
+from costlab.lab.statistics import hodges_lehmann, interval
+from costlab.stack.control import Control
+
+ROOT = Path(__file__).resolve().parents[1]
+# Times nginx's CPU per request.
+TARGETS = {"gateway, all off": 7.0, "gateway, all on": 10.0}
+ALL_ON = {
+    "gateway.rate_limit": "gcra",
+    "gateway.rate_limit_rate": 100000,
+    "gateway.rate_limit_burst": 100000,
+    "http.breaker": "breaker",
+    "tracing.sample": 1,
+}
+USERS = 10_000
+WARM_UP = 200
+START_SECONDS = 20.0
+LONGEST_SECONDS = 100.0
+EXPORT_MILLISECONDS = 400
+QUIET_SECONDS = 0.6
+SEED = 20
+
+_NGINX = """
+worker_processes 1;
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 256; }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    keepalive_requests 1000000;
+    upstream users {{ server {upstream}; keepalive 16; keepalive_requests 1000000; }}
+    server {{
+        listen 127.0.0.1:{port};
+        location /api/ {{
+            proxy_pass http://users/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }}
+    }}
+}}
+"""
+
+
+class CannotRun(Failure):
+    """Something this benchmark needs is not on this machine."""
+
+    exit_code = 3
+
+
+class BenchmarkError(Failure):
+    """A process did not start, or an answer was not the one expected."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to reach the users service. ``process`` is the proxy's, None for the direct way."""
+
+    name: str
+    port: int
+    path: str
+    process: psutil.Process | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """One stretch of requests through one contender. Microseconds; CPU per request, of the proxy alone."""
+
+    p50: float
+    p99: float
+    cpu: float
+
+
+def main() -> int:
+    options = _options()
+    try:
+        with ExitStack() as cleanup:
+            result = run(options, cleanup)
+    except Failure as failure:
+        print(f"bench-gateway: {failure}", file=sys.stderr)
+        return failure.exit_code
+    print(json.dumps(result, indent=1) if options.json else table(result))
+    return 0 if result["within_targets"] else 1
+
+
+def run(options: argparse.Namespace, cleanup: ExitStack) -> dict:
+    """Start what is measured, measure it, and say what came out."""
+    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if nginx is None:
+        raise CannotRun("nginx, the yardstick, is not on this machine; install it (Debian: apt-get install nginx)")
+    folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="costlab-bench-")))
+    users_url, redis_url = options.users_url, options.redis_url
+    sink = _free_port()
+    cleanup.enter_context(_process([sys.executable, "-m", "benchmarks.otlp_sink", str(sink)], {}, folder / "sink.log"))
+    contenders = [
+        Contender("direct", urlsplit(users_url).port or 80, "", None),
+        cleanup.enter_context(_nginx(nginx, users_url, folder)),
+        cleanup.enter_context(_gateway("gateway, all off", users_url, f"{redis_url}/14", sink, folder, {})),
+        cleanup.enter_context(_gateway("gateway, all on", users_url, f"{redis_url}/15", sink, folder, ALL_ON)),
+    ]
+    rounds = list(_rounds(contenders, options.rounds, options.requests))
+    exported = json.loads(_read(f"http://127.0.0.1:{sink}/"))
+    if not exported["exports"]:
+        raise BenchmarkError("no span was exported, so the price of tracing was not measured")
+    return _result(rounds, options, exported)
+
+
+def _rounds(contenders: list[Contender], rounds: int, requests: int) -> Iterator[dict[str, Block]]:
+    """The blocks of each round, by contender. Ends early rather than take longer than LONGEST_SECONDS."""
+    ends = time.monotonic() + LONGEST_SECONDS
+    order = random.Random(SEED)  # noqa: S311 - an order of blocks, not a secret
+    clients = {contender: _Client(contender) for contender in contenders}
+    for contender, client in clients.items():
+        _block(contender, client, WARM_UP, 0)
+    for number in range(rounds):
+        started = time.monotonic()
+        permuted = order.sample(contenders, len(contenders))
+        yield {contender.name: _block(contender, clients[contender], requests, number) for contender in permuted}
+        if time.monotonic() + (time.monotonic() - started) > ends:
+            return
+
+
+def _block(contender: Contender, client: "_Client", requests: int, seed: int) -> Block:
+    ids = random.Random(seed).choices(range(1, USERS + 1), k=requests)  # noqa: S311
+    before = _cpu_seconds(contender.process)
+    times = sorted(client.get(f"{contender.path}/users/{id_}") for id_ in ids)
+    time.sleep(QUIET_SECONDS)
+    cpu = _cpu_seconds(contender.process) - before
+    return Block(times[requests // 2] * 1e6, times[requests * 99 // 100] * 1e6, cpu / requests * 1e6)
+
+
+class _Client:
+    """One kept connection and as little work per request as possible, so that the proxy shows."""
+
+    def __init__(self, contender: Contender) -> None:
+        self._name = contender.name
+        self._link = socket.create_connection(("127.0.0.1", contender.port))
+        self._link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def get(self, target: str) -> float:
+        """Seconds from the first byte sent to the last one read; BenchmarkError unless the answer is a 200."""
+        message = (
+            f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: application/json\r\n"
+            "X-Api-Key: demo\r\n\r\n"
+        ).encode()
+        started = time.perf_counter()
+        self._link.sendall(message)
+        answer = self._link.recv(65536)
+        while not _complete(answer):
+            more = self._link.recv(65536)
+            if not more:
+                raise BenchmarkError(f"{self._name} closed the connection in the middle of an answer")
+            answer += more
+        taken = time.perf_counter() - started
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise BenchmarkError(f"{self._name} answered {answer[:300].decode(errors='replace')!r}")
+        return taken
+
+
+def _complete(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    lower = head.lower()
+    if not end:
+        return False
+    _, _, length = lower.partition(b"content-length: ")
+    if not length:
+        return body.endswith(b"0\r\n\r\n")
+    return len(body) >= int(length.partition(b"\r")[0])
+
+
+def _cpu_seconds(process: psutil.Process | None) -> float:
+    if process is None:
+        return 0.0
+    return sum(_own_cpu_seconds(one) for one in [process, *process.children(recursive=True)])
+
+
+def _own_cpu_seconds(process: psutil.Process) -> float:
+    """Of all its threads. The scheduler counts nanoseconds; where it does not tell, ticks of 10 ms must do."""
+    tasks = Path(f"/proc/{process.pid}/task")
+    try:
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
+    except OSError:
+        times = process.cpu_times()
+        return times.user + times.system
+
+
+@contextmanager
+def _nginx(binary: str, users_url: str, folder: Path) -> Iterator[Contender]:
+    port = _free_port()
+    config = folder / "nginx.conf"
+    config.write_text(_NGINX.format(folder=folder, upstream=urlsplit(users_url).netloc, port=port))
+    log = folder / "nginx.log"
+    with _process([binary, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)], {}, log) as process:
+        _wait(lambda: _read(f"http://127.0.0.1:{port}/api/users/1"), "nginx", process, log)
+        yield Contender("nginx", port, "/api", process)
+
+
+@contextmanager
+def _gateway(
+    name: str, users_url: str, redis_url: str, sink: int, folder: Path, flags: dict[str, object]
+) -> Iterator[Contender]:
+    port, internal = _free_port(), _free_port()
+    token, log = folder / "token", folder / f"{port}.log"
+    token.write_text("bench")
+    environment = {
+        "COSTLAB_BIND": f"127.0.0.1:{port}",
+        "COSTLAB_INTERNAL_BIND": f"127.0.0.1:{internal}",
+        "COSTLAB_TOKEN_FILE": str(token),
+        "COSTLAB_REDIS_URL": redis_url,
+        "COSTLAB_USERS_URL": users_url,
+        "COSTLAB_ORDERS_URL": users_url,
+        "COSTLAB_CACHE_PROXY_URL": users_url,
+        "COSTLAB_OTLP_ENDPOINT": f"http://127.0.0.1:{sink}",
+        "COSTLAB_PROCESSES": "1",
+        "COSTLAB_THREADS": "8",
+        "OTEL_BSP_SCHEDULE_DELAY": str(EXPORT_MILLISECONDS),
+    }
+    command = [sys.executable, "-m", "gunicorn", "-c", "infra/gunicorn.conf.py", "gateway.app:create_app()"]
+    with _process(command, environment, log) as process:
+        _wait(lambda: _read(f"http://127.0.0.1:{port}/api/users/1"), name, process, log)
+        control = Control({"gateway": f"http://127.0.0.1:{internal}"}, "bench")
+        control.set_flags({flag: flags.get(flag) for flag in ALL_ON})
+        yield Contender(name, port, "/api", process)
+
+
+@contextmanager
+def _process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
+    with log.open("wb") as output:
+        started = subprocess.Popen(
+            command, cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output
+        )
+    try:
+        yield psutil.Process(started.pid)
+    finally:
+        started.send_signal(signal.SIGTERM)
+        try:
+            started.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+
+
+def _wait(ready: Callable[[], object], name: str, process: psutil.Process, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            ready()
+            return
+        except OSError as error:
+            dead = not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+            if dead or time.monotonic() > deadline:
+                said = log.read_text(errors="replace").strip().splitlines()
+                raise BenchmarkError(f"{name} did not start: {said[-1] if said else error}") from error
+            time.sleep(0.05)
+
+
+def _read(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - loopback
+        return answer.read()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def _result(rounds: list[dict[str, Block]], options: argparse.Namespace, exported: dict) -> dict:
+    rows = {name: _row(name, rounds) for name in ("direct", "nginx", *TARGETS)}
+    return {
+        "rounds": len(rounds),
+        "requests_per_block": options.requests,
+        "seed": SEED,
+        "exported": exported,
+        "targets": TARGETS,
+        "within_targets": all(rows[name]["times_nginx"]["estimate"] <= most for name, most in TARGETS.items()),
+        "contenders": rows,
+        "blocks": [{name: asdict(block) for name, block in blocks.items()} for blocks in rounds],
+    }
+
+
+def _row(name: str, rounds: list[dict[str, Block]]) -> dict:
+    row: dict[str, object] = {
+        "p50_us": _spread([blocks[name].p50 for blocks in rounds]),
+        "p99_us": _spread([blocks[name].p99 for blocks in rounds]),
+    }
+    if name != "direct":
+        row["added_p50_us"] = _spread([blocks[name].p50 - blocks["direct"].p50 for blocks in rounds])
+        row["cpu_us"] = _spread([blocks[name].cpu for blocks in rounds])
+        ratios = [math.log(blocks[name].cpu / blocks["nginx"].cpu) for blocks in rounds]
+        low, high = interval(ratios, SEED)
+        row["times_nginx"] = {
+            "estimate": math.exp(hodges_lehmann(ratios)),
+            "low": math.exp(low),
+            "high": math.exp(high),
+        }
+    return row
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
+
+
+def table(result: dict) -> str:
+    """The result for a person."""
+    lines = [f"{'':18}{'p50 ms':>16}{'added p50 ms':>20}{'CPU µs/request':>22}{'x nginx (95 %)':>22}{'target':>10}"]
+    for name, row in result["contenders"].items():
+        line = f"{name:18}{_show(row['p50_us'], 1000, 2):>16}"
+        if name != "direct":
+            times = row["times_nginx"]
+            shown = f"{times['estimate']:.1f} ({times['low']:.1f} to {times['high']:.1f})"
+            line += f"{_show(row['added_p50_us'], 1000, 2):>20}{_show(row['cpu_us'], 1, 0):>22}{shown:>22}"
+        if name in TARGETS:
+            met = "met" if row["times_nginx"]["estimate"] <= TARGETS[name] else "MISSED"
+            line += f"{f'≤ {TARGETS[name]:g} {met}':>12}"
+        lines.append(line)
+    exported = result["exported"]
+    lines.append(
+        f"medians (lowest to highest) of {result['rounds']} rounds of {result['requests_per_block']} requests, "
+        f"one connection; {exported['exports']} exports of {exported['bytes'] // 1024} KiB of spans"
+    )
+    return "\n".join(lines)
+
+
+def _show(spread: dict[str, float], unit: float, digits: int) -> str:
+    low, high = spread["lowest"] / unit, spread["highest"] / unit
+    return f"{spread['median'] / unit:.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench-gateway", description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--requests", type=int, default=500, help="requests per block")
+    parser.add_argument("--users-url", help="a users service that runs already")
+    parser.add_argument("--redis-url", help="its Redis, without a database number")
+    parser.add_argument("--json", action="store_true", help="print every figure, also of each block")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
