@@ -147,8 +147,8 @@ class ComposeStack:
             while process.poll() is None:
                 self._show_progress(shown, report)
                 time.sleep(0.3)
-        self._refuse_failed()
         if process.returncode:
+            self._refuse_failed(patience=1)
             raise StackError(f"docker compose up: {self._last_words()}")
         self._wait_healthy(self._lasting(), report, shown)
 
@@ -171,12 +171,12 @@ class ComposeStack:
                 report(f"{name}: {state}")
             shown[name] = state
 
-    def _refuse_failed(self) -> None:
-        """One line about the first container that will not come up."""
+    def _refuse_failed(self, patience: int = _GIVE_UP_RESTARTS) -> None:
+        """One line about the first container that will not come up; ``patience`` is how many restarts are too many."""
         for name, container in self._containers().items():
             if container.state == "exited" and container.exit_code:
                 raise StackError(f"{name} stopped with exit code {container.exit_code}{self._said(container)}")
-            if container.restarts >= _GIVE_UP_RESTARTS and not container.healthy:
+            if container.restarts >= patience and not container.healthy:
                 raise StackError(f"{name} starts and stops again and again{self._said(container)}")
             # A container that stopped counts as unhealthy until its next start, hence the restarts.
             if container.running and container.health == "unhealthy" and not container.restarts:

@@ -5,6 +5,7 @@ import socket
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -15,10 +16,10 @@ from costlab.stack.control import Control
 
 @dataclass
 class Reply:
-    """What the gateway answered."""
+    """What the gateway answered; names of headers are found in any case."""
 
     status: int
-    headers: dict[str, str]
+    headers: Message
     body: bytes
 
     @property
@@ -42,10 +43,10 @@ class Client:
         request = urllib.request.Request(self.base_url + path, body, {"X-Api-Key": "demo"} | headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                return Reply(answer.status, dict(answer.headers), answer.read())
+                return Reply(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             with error:
-                return Reply(error.code, dict(error.headers), error.read())
+                return Reply(error.code, error.headers, error.read())
 
 
 @pytest.fixture(scope="session")
