@@ -10,7 +10,7 @@ Written to PostgreSQL and then to Redis instead (a dual write), that order would
 Trade-off: at least once, not exactly once: killed between publication and its mark, the row is published again. The
 worker knows a message by its key. One relay is active over all processes (an advisory lock); latency is one NOTIFY.
 Redis may lose what it was given (a restart without its file). The stream's last id is then lower than the highest id
-the outbox has seen, and what was lost is published again; rows are kept for a day for that.
+the outbox has seen, and what was lost is published again; rows are kept for a day after publication for that.
 Use instead: logical decoding (Debezium), when many tables feed many streams.
 
 Source: Richardson, "Transactional outbox" and "Polling publisher" (microservices.io).
@@ -44,7 +44,7 @@ _MARK = """
 update outbox set stream_ms = ids.ms, stream_seq = ids.seq
 from unnest(%s::bigint[], %s::bigint[], %s::bigint[]) as ids (id, ms, seq) where outbox.id = ids.id"""
 _UNMARK = "update outbox set stream_ms = null, stream_seq = null where (stream_ms, stream_seq) > (%s, %s)"
-_FORGET = "delete from outbox where stream_ms is not null and created_at < now() - make_interval(hours => %s)"
+_FORGET = "delete from outbox where stream_ms < extract(epoch from now() - make_interval(hours => %s)) * 1000"
 
 Id = tuple[int, int]
 NOTHING: Id = (0, 0)

@@ -37,7 +37,7 @@ def test_a_line_has_the_price_of_its_product(database):
     joined = (
         "select count(*) from orders.order_lines as line join orders.products as product on product_id = product.id"
     )
-    assert database.one(f"{joined} where line.price_cents <> product.price_cents") == 0
+    assert database.one(f"{joined} where order_id <= 100000 and line.price_cents <> product.price_cents") == 0
 
 
 def test_new_rows_get_ids_after_those_of_the_seed(database):
