@@ -1,5 +1,8 @@
 """cache-proxy: answers the GETs of users and orders from Redis while they are fresh, else from their origin."""
 
+import time
+from collections.abc import Callable
+
 from flask import Flask
 
 from costlab.service.app import Service
@@ -15,7 +18,7 @@ def create_app() -> Flask:
     return create(load(CacheProxySettings, "cache-proxy")).app
 
 
-def create(settings: CacheProxySettings) -> Service:
+def create(settings: CacheProxySettings, clock: Callable[[], float] = time.time) -> Service:
     """The cache-proxy under ``settings``. It is ready without Redis, because it serves without Redis."""
     service = Service("cache-proxy", settings)
     urls = {"users": settings.users_url, "orders": settings.orders_url}
@@ -26,5 +29,5 @@ def create(settings: CacheProxySettings) -> Service:
     service.on_start(listener.start)
     service.on_stop(listener.stop)
     service.check("invalidation", listener.check)
-    service.door.public = Proxy(service.door.public, origins, cache, service.flags)
+    service.door.public = Proxy(service.door.public, origins, cache, service.flags, clock)
     return service

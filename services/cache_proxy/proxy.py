@@ -7,7 +7,6 @@
 Cache-Status (RFC 9211) tells which way an answer took, Age (RFC 9111) how old it is.
 """
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -41,7 +40,7 @@ class Proxy:
         origins: Mapping[str, HttpClient],
         cache: CacheStore,
         flags: Flags,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._rest = rest
         self._origins = dict(origins)
