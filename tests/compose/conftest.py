@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,27 +10,41 @@ import pytest
 
 from costlab.stack.compose import ROOT, ComposeStack
 from costlab.stack.control import Control
-from tests.e2e.conftest import Client
+from tests.e2e.conftest import Client, is_free
 
-ENABLE = "COSTLAB_TEST_COMPOSE"
 PROJECT = "costlab-test"
-# All that is published lies below the ports the kernel hands out by itself, and beside the local stack of tests/e2e.
-PORT_BASE = "18080"
+DEFAULT_BASE = 8080
 START_SECONDS = 900  # the first build of the image and the first pull are part of it
 
 
 # Asked for by `make test-compose`; then a missing engine is a failure, or the gate would pass without these tests.
-needs_engine = pytest.mark.skipif(
-    not os.environ.get(ENABLE), reason="needs a Docker engine: `make test-compose` runs this"
-)
+ENABLED = bool(os.environ.get("COSTLAB_TEST_COMPOSE"))
+NEEDS_ENGINE = "needs a Docker engine: `make test-compose` runs this"
+needs_engine = pytest.mark.skipif(not ENABLED, reason=NEEDS_ENGINE)
+
+
+def compose_stack(state, project, **variables):
+    """A stack of its own name, on free ports, with ``variables`` over the environment."""
+    inherited = {name: value for name, value in os.environ.items() if not re.fullmatch(r"COSTLAB_\w+_PORT", name)}
+    ours = {"COMPOSE_PROJECT_NAME": project, "COSTLAB_PORT_BASE": str(free_port_base())}
+    return ComposeStack(state, inherited | ours | variables)
+
+
+def free_port_base() -> int:
+    """A port for the gateway such that all that docker-compose.yml publishes is free.
+
+    Nearly all of it lies below the ports the kernel hands out by itself (32768 and up on Linux).
+    """
+    published = re.findall(r"\$\{COSTLAB_\w+_PORT:-(\d+)\}", (ROOT / "docker-compose.yml").read_text())
+    offsets = [int(port) - DEFAULT_BASE for port in published]
+    return next(base for base in range(11080, 31000, 20) if all(is_free(base + offset) for offset in offsets))
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory, pytestconfig):
     """Up once for the session; two processes in every service, so that whatever must reach each process is seen to."""
-    ours = {"COMPOSE_PROJECT_NAME": PROJECT, "COSTLAB_PORT_BASE": PORT_BASE, "COSTLAB_PROCESSES": "2"}
-    running = ComposeStack(tmp_path_factory.mktemp("compose"), dict(os.environ) | ours)
-    running.down(volumes=True)
+    running = compose_stack(tmp_path_factory.mktemp("compose"), PROJECT, COSTLAB_PROCESSES="2")
+    running.down(volumes=True)  # of an interrupted run
     with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         running.up(lambda line: sys.stderr.write(f"\n  {line}"))
     yield running

@@ -7,7 +7,9 @@ import pytest
 
 from costlab.stack import StackError
 from costlab.stack.compose import ComposeStack
-from tests.compose.conftest import START_SECONDS, needs_engine
+from tests.compose.conftest import START_SECONDS, compose_stack, needs_engine
+
+REFUSED = "costlab-refused"
 
 
 def quiet(_line: str) -> None:
@@ -40,12 +42,10 @@ def test_an_engine_that_does_not_run_is_said_so(tmp_path):
 
 @needs_engine
 def test_a_taken_port_is_named_before_anything_starts(tmp_path):
-    ours = {"COMPOSE_PROJECT_NAME": "costlab-refused", "COSTLAB_PORT_BASE": "15080"}
-    stack = ComposeStack(tmp_path, dict(os.environ) | ours)
-    with (
-        socket.create_server(("127.0.0.1", 15080)),
-        pytest.raises(StackError, match=r"port 15080 .* for gateway, is taken"),
-    ):
+    stack = compose_stack(tmp_path, REFUSED)
+    port = int(stack.base_url().rpartition(":")[2])
+    taken = rf"^port {port} on 127\.0\.0\.1, wanted for gateway, is taken"
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(StackError, match=taken):
         stack.up(quiet)
     assert {row.state for row in stack.status()} == {"absent"}
 
@@ -53,8 +53,7 @@ def test_a_taken_port_is_named_before_anything_starts(tmp_path):
 @needs_engine
 @pytest.mark.timeout(START_SECONDS)
 def test_a_setting_that_stops_a_service_is_quoted_and_nothing_is_left_running(tmp_path):
-    ours = {"COMPOSE_PROJECT_NAME": "costlab-refused", "COSTLAB_PORT_BASE": "15080", "COSTLAB_THREADS": "many"}
-    stack = ComposeStack(tmp_path, dict(os.environ) | ours)
+    stack = compose_stack(tmp_path, REFUSED, COSTLAB_THREADS="many")
     with pytest.raises(StackError, match=r"again and again: .*cannot start: COSTLAB_THREADS: "):
         stack.up(quiet)
     assert {row.state for row in stack.status()} == {"absent"}

@@ -10,10 +10,13 @@ import psycopg2
 import pytest
 
 from costlab.stack import StackError
-from tests.compose.conftest import PROJECT, START_SECONDS, docker, needs_engine
+from tests.compose.conftest import ENABLED, NEEDS_ENGINE, PROJECT, START_SECONDS, docker
 from tests.conditions import eventually
 
-pytestmark = [needs_engine, pytest.mark.timeout(START_SECONDS)]
+if not ENABLED:
+    pytest.skip(NEEDS_ENGINE, allow_module_level=True)
+
+pytestmark = pytest.mark.timeout(START_SECONDS)
 
 PYTHON_SERVICES = ("cache-proxy", "gateway", "orders", "users", "worker")
 CORE = (*PYTHON_SERVICES, "postgres", "redis")

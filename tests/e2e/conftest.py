@@ -74,12 +74,13 @@ def client(stack: Stack) -> Client:
 def free_ports(wanted: int = 40) -> int:
     """The first of ``wanted`` free ports in a row, below the range the kernel hands out by itself."""
     for base in range(20000, 30000, wanted):
-        if all(_free(port) for port in range(base, base + wanted)):
+        if all(is_free(port) for port in range(base, base + wanted)):
             return base
     raise RuntimeError("no row of free ports between 20000 and 30000")
 
 
-def _free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether nobody listens on ``port`` of 127.0.0.1."""
     with socket.socket() as probe:
         try:
             probe.bind(("127.0.0.1", port))
