@@ -1,10 +1,9 @@
 """From blocks to what they say: effects, verdict, bill, and in plain words what a pattern brings and what it costs."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from costlab.lab import guards, metrics
+from costlab.lab import guards, metrics, words
 from costlab.lab.bill import Bill, Difference, bill, break_even_words
 from costlab.lab.block import Block
 from costlab.lab.effect import Effect, effect
@@ -70,10 +69,8 @@ def _sides(effects: Sequence[Effect], variant: str) -> tuple[list[str], list[str
         if not falls and not rises:
             continue
         good = falls == (metric.better == "lower")
-        words = (
-            f"{metric.label} {one.ratio - 1:+.0%} ({number(one.before)} → {number(one.after)} {metric.unit}".rstrip()
-        )
-        (better if good else worse).append(f"{words})")
+        line = f"{metric.label} {words.change(one.ratio)} ({words.figure(one.metric, one.before)} to "
+        (better if good else worse).append(f"{line}{words.figure(one.metric, one.after)})")
     return better, worse
 
 
@@ -108,13 +105,3 @@ def _caveats(experiment: Experiment, blocks: Sequence[Block], quick: bool) -> li
         caveats.append(f"{sum(block.repeated for block in blocks)} blocks were still warming up and were repeated")
     caveats.append("no A/A run: this machine's own noise floor is not part of the threshold")
     return caveats
-
-
-def number(value: float | None) -> str:
-    """Three significant digits, without an exponent."""
-    if value is None:
-        return "-"
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{digits}f}"

@@ -63,10 +63,11 @@ def effect(experiment: Experiment, blocks: Sequence[Block], name: str, variant: 
         return blank
     if metric.exact:
         return blank.model_copy(update={"ratio": after / before, "low": min(ratios), "high": max(ratios)})
-    return blank.model_copy(update=_tested(ratios, seed))
+    return blank.model_copy(update=tested(ratios, seed))
 
 
-def _tested(ratios: Sequence[float], seed: int) -> dict[str, float | None]:
+def tested(ratios: Sequence[float], seed: int) -> dict[str, float | None]:
+    """Estimate, interval and p of a timed metric from the ratios of its rounds."""
     differences = [math.log(ratio) for ratio in ratios]
     low, high = statistics.interval(differences, seed)
     return {

@@ -45,6 +45,8 @@ class Bench:
     """What a plan is executed on and with. ``stop`` ends the run at once."""
 
     stack: Stack
+    control: Control
+    probes: Probes
     experiment: Experiment
     form: Form
     listener: Listener
@@ -55,37 +57,33 @@ class Bench:
 
 def run(bench: Bench, planned: list[Planned], save: Callable[[Block], None]) -> None:
     """Execute ``planned``; each block goes to ``save`` as soon as it is finished."""
-    control = Control(bench.stack.internal_urls(), bench.stack.token())
-    before = control.flags()
-    probes = Probes(bench.stack, control)
-    bench.listener.said(f"database queries are counted by {probes.query_source}")
+    before = bench.control.flags()
     try:
         for place, block in enumerate(planned, start=1):
             bench.listener.started(place, len(planned), block)
-            measured = _block(bench, control, probes, block)
+            measured = _block(bench, block)
             if measured.trend.drifting and bench.form.repeat_drifting:
                 save(measured.model_copy(update={"repeated": True}))
                 bench.listener.said(f"block {place} was still warming up, and is repeated once")
-                measured = _block(bench, control, probes, block)
+                measured = _block(bench, block)
             save(measured)
             bench.listener.finished(measured)
     finally:
-        probes.close()
-        _restore(bench, control, before)
+        _restore(bench, before)
 
 
-def _block(bench: Bench, control: Control, probes: Probes, planned: Planned) -> Block:
+def _block(bench: Bench, planned: Planned) -> Block:
     if bench.stop.is_set():
         raise Interrupted("stopped")
-    control.set_flags(bench.experiment.variants[planned.variant].flags)
+    bench.control.set_flags(bench.experiment.variants[planned.variant].flags)
     if bench.experiment.state.cache == "emptied":
         empty_cache(bench.stack.redis_url())
-    flags = control.flags()
-    load, rise = _measured(bench, probes, planned)
+    flags = bench.control.flags()
+    load, rise = _measured(bench, planned)
     return measure.block(planned, bench.form.block_seconds, load, rise, flags, bench.experiment.guards, cores())
 
 
-def _measured(bench: Bench, probes: Probes, planned: Planned) -> tuple[LoadResult, Rise]:
+def _measured(bench: Bench, planned: Planned) -> tuple[LoadResult, Rise]:
     readings: list[Reading] = []
     rises: list[Rise] = []
     try:
@@ -94,8 +92,8 @@ def _measured(bench: Bench, probes: Probes, planned: Planned) -> tuple[LoadResul
             generator=bench.generator,
             progress=bench.listener.progressed,
             stop=bench.stop,
-            on_measure_start=lambda: readings.append(probes.before()),
-            on_measure_end=lambda: rises.append(probes.after(readings[0])),
+            on_measure_start=lambda: readings.append(bench.probes.before()),
+            on_measure_end=lambda: rises.append(bench.probes.after(readings[0])),
         )
     except LoadStopped as error:
         raise Interrupted("stopped") from error
@@ -117,10 +115,10 @@ def _spec(bench: Bench, planned: Planned) -> LoadSpec:
     )
 
 
-def _restore(bench: Bench, control: Control, before: dict[str, object]) -> None:
+def _restore(bench: Bench, before: dict[str, object]) -> None:
     """The flags as they were. A stack that is gone took its flags with it, which is said and not raised."""
     names = {flag for variant in bench.experiment.variants.values() for flag in variant.flags}
     try:
-        control.set_flags({name: before[name] for name in sorted(names)})
+        bench.control.set_flags({name: before[name] for name in sorted(names)})
     except ControlError as error:
         bench.listener.said(f"the flags could not be put back: {error}")

@@ -4,7 +4,7 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,10 @@ from costlab.lab.conclusion import conclude
 from costlab.lab.errors import Interrupted
 from costlab.lab.load import run_load
 from costlab.lab.plan import plan
+from costlab.lab.probes import Probes
 from costlab.lab.result import Result
 from costlab.stack import Stack
+from costlab.stack.control import Control
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,17 @@ def run_day(
     )
     path = result.path_for(day, current.started, runs)
     blocks: list[Block] = []
+    control = Control(stack.internal_urls(), stack.token())
 
     def keep(block: Block) -> None:
         blocks.append(block)
         result.save(_so_far(current, blocks, "running"), path)
 
-    bench = runner.Bench(stack, declared, form, listener, stop, wish.generator, load)
     try:
-        runner.run(bench, planned, keep)
+        with closing(Probes(stack, control)) as probes:
+            listener.said(f"database queries are counted by {probes.query_source}")
+            bench = runner.Bench(stack, control, probes, declared, form, listener, stop, wish.generator, load)
+            runner.run(bench, planned, keep)
     except BaseException as error:
         if blocks:
             status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"

@@ -58,7 +58,7 @@ def rounds_to_settle(low: float, high: float, edge: float, rounds: int) -> int |
     """How many rounds would make the interval narrow enough: its width shrinks with the root of their number."""
     middle, half = (low + high) / 2, (high - low) / 2
     distance = min(abs(middle - edge), abs(middle + edge))
-    needed = math.inf if distance == 0 else math.ceil(rounds * (half / distance) ** 2) + 1
+    needed = math.inf if distance == 0 else math.floor(rounds * (half / distance) ** 2 + 1e-9) + 1
     return int(needed) if needed <= MOST_ROUNDS else None
 
 

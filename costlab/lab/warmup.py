@@ -8,6 +8,7 @@ Source: Mann, "Nonparametric tests against trend", 1945. Alternative: discard a 
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from statistics import NormalDist, median
 
 from costlab.lab.toml_file import Closed
@@ -33,8 +34,7 @@ def trend(medians: Sequence[float]) -> Trend:
     n = len(medians)
     if n < 4:
         return Trend(p=1.0, change=0.0)
-    pairs = [(medians[j] > medians[i]) - (medians[j] < medians[i]) for i in range(n) for j in range(i + 1, n)]
-    score = sum(pairs)
+    score = sum(math.copysign(later != earlier, later - earlier) for earlier, later in combinations(medians, 2))
     deviation = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
     z = max(0, abs(score) - 1) / deviation
     change = median(medians[n // 2 :]) / median(medians[: n // 2]) - 1

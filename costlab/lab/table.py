@@ -1,0 +1,113 @@
+"""A result on a terminal: before and after, the verdict, the bill."""
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from costlab.lab import words
+from costlab.lab.bill import Bill, break_even_words
+from costlab.lab.conclusion import Conclusion
+from costlab.lab.effect import Effect
+from costlab.lab.result import Result
+
+_COLOURS = {"CONFIRMED": "green", "REFUTED": "red", "INCONCLUSIVE": "yellow"}
+
+
+def show(result: Result, console: Console) -> None:
+    """The whole result."""
+    if result.conclusion is None:
+        console.print(f"{result.day}: {len(result.blocks)} blocks, no complete round, so nothing can be said yet")
+        return
+    for variant in result.experiment.names()[1:]:
+        console.print(before_and_after(result, result.conclusion, variant))
+    if result.conclusion.bill is not None:
+        console.print(bill_table(result.conclusion.bill, result.experiment.names()))
+        console.print(bill_words(result.conclusion.bill))
+    console.print(verdict_panel(result, result.conclusion))
+
+
+def before_and_after(result: Result, conclusion: Conclusion, variant: str) -> Table:
+    """Every metric of ``variant`` beside the baseline's."""
+    baseline = result.experiment.baseline
+    table = Table(title=result.experiment.question, title_justify="left", title_style="bold")
+    table.add_column("")
+    table.add_column(baseline, justify="right")
+    table.add_column(variant, justify="right")
+    table.add_column("change", justify="right")
+    table.add_column("95 % interval")
+    for effect in conclusion.effects:
+        if effect.variant == variant:
+            primary = effect.metric == result.experiment.primary.metric
+            table.add_row(*_row(effect), style="bold" if primary else None)
+    return table
+
+
+def _row(effect: Effect) -> list[str]:
+    return [
+        words.title(effect.metric),
+        words.figure(effect.metric, effect.before),
+        words.figure(effect.metric, effect.after),
+        words.change(effect.ratio),
+        words.span(effect) if effect.ratio is not None or effect.metric.endswith("_ms") else "",
+    ]
+
+
+def bill_table(bill: Bill, names: list[str]) -> Table:
+    """USD per month, row by row."""
+    given = bill.assumptions
+    title = f"USD per month, {given.daily_users:,.0f} users a day, {given.requests_per_user:g} requests each"
+    table = Table(title=f"{title} ({bill.sheet.title})", title_justify="left", title_style="bold")
+    table.add_column("")
+    for name in names:
+        table.add_column(name, justify="right")
+    for purpose, costs in bill_rows(bill, names):
+        table.add_row(purpose, *(words.dollars(cost) for cost in costs))
+    table.add_section()
+    table.add_row("total", *(words.dollars(bill.variants[name].usd) for name in names), style="bold")
+    spans = (words.dollar_span(bill.variants[name].low, bill.variants[name].high) for name in names)
+    table.add_row("95 % interval", *spans)
+    table.add_row("of it when idle", *(words.dollars(bill.variants[name].idle_usd) for name in names))
+    steps = f"in steps of {given.vcpu_step:g} vCPU per service"
+    table.add_row(steps, *(words.dollars(bill.variants[name].in_steps_usd) for name in names))
+    return table
+
+
+def bill_rows(bill: Bill, names: list[str]) -> list[tuple[str, list[float | None]]]:
+    """What each row is for, and what it costs in each variant."""
+    costs = {name: {row.ChargeDescription: row.EffectiveCost for row in bill.variants[name].rows} for name in names}
+    purposes = list(dict.fromkeys(row.ChargeDescription for name in names for row in bill.variants[name].rows))
+    return [(purpose, [costs[name].get(purpose) for name in names]) for purpose in purposes]
+
+
+def bill_words(bill: Bill) -> str:
+    """The difference in a sentence for each variant."""
+    lines = []
+    for name, difference in bill.differences.items():
+        span = words.dollar_span(difference.low, difference.high, sign=True)
+        lines.append(
+            f"{name}: {words.dollars(difference.usd, sign=True)} USD a month ({span}), "
+            f"in steps {words.dollars(difference.in_steps_usd, sign=True)}; {break_even_words(difference)}"
+        )
+    return "\n".join(lines)
+
+
+def verdict_panel(result: Result, conclusion: Conclusion) -> Panel:
+    """The verdict, what the pattern brings and costs, and what to keep in mind."""
+    verdict = conclusion.verdict
+    primary = result.experiment.primary
+    colour = _COLOURS[verdict.word]
+    text = Text()
+    text.append(verdict.word, style=f"bold {colour}")
+    text.append(f"  {primary.variant}: {words.title(primary.metric)} is {primary.direction}. {verdict.reason}.\n")
+    effect = conclusion.effect(primary.metric, primary.variant)
+    predicted = words.change(result.experiment.prediction.ratio)
+    text.append(f"predicted {predicted}, measured {words.change(effect.ratio)}\n")
+    for heading, lines in (("It brings", conclusion.brings), ("It costs", conclusion.costs)):
+        text.append(f"{heading}: ", style="bold")
+        text.append("; ".join(lines) or "nothing clear of the noise")
+        text.append("\n")
+    for caveat in conclusion.caveats:
+        text.append(f"- {caveat}\n", style="dim")
+    text.rstrip()
+    return Panel(text, border_style=colour, title=f"day {result.day}", title_align="left")

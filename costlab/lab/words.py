@@ -1,0 +1,56 @@
+"""Figures in words: three significant digits, percentages with a sign, dollars with cents."""
+
+import math
+
+from costlab.lab import metrics
+from costlab.lab.effect import Effect
+
+
+def number(value: float | None) -> str:
+    """1,230 - 12.3 - 0.0123; a dash where there is none."""
+    if value is None:
+        return "-"
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
+def figure(name: str, value: float | None) -> str:
+    """A value of the metric ``name`` with its unit; shares as percentages."""
+    if value is None:
+        return "-"
+    if name.endswith("_share"):
+        return f"{value:.1%}"
+    return f"{number(value)} {metrics.named(name).unit}".rstrip()
+
+
+def change(ratio: float | None) -> str:
+    """A ratio as the change it is: 0.83 is -17.0 %."""
+    return "-" if ratio is None else f"{100 * (ratio - 1):+.1f} %"
+
+
+def span(effect: Effect) -> str:
+    """How sure the change is: its 95 % interval, or the range over the rounds when it was counted exactly."""
+    if effect.low is None or effect.high is None:
+        return effect.refused or "-"
+    return f"{change(effect.low)} to {change(effect.high)}" + (" (exact, by round)" if effect.exact else "")
+
+
+def dollars(value: float | None, *, sign: bool = False) -> str:
+    """USD with cents."""
+    if value is None:
+        return "-"
+    return f"{value:+,.2f}" if sign else f"{value:,.2f}"
+
+
+def dollar_span(low: float | None, high: float | None, *, sign: bool = False) -> str:
+    """An interval of USD."""
+    if low is None or high is None:
+        return "no interval from one round"
+    return f"{dollars(low, sign=sign)} to {dollars(high, sign=sign)}"
+
+
+def title(name: str) -> str:
+    """The label of a metric."""
+    return metrics.named(name).label

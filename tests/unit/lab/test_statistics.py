@@ -1,0 +1,78 @@
+"""The statistics, fed with data whose answer is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from costlab.lab import statistics
+from costlab.lab.plan import plan
+
+
+def noise(random, rounds, spread=0.03, correlation=0.7):
+    """ln(B/A) of each round when A and B are the same, on a machine whose mood lasts: AR(1) from block to block."""
+    mood, logarithms = random.normal(0, spread), {}
+    for block in plan(["A", "B"], rounds, seed=int(random.integers(2**32))):
+        mood = correlation * mood + math.sqrt(1 - correlation**2) * random.normal(0, spread)
+        logarithms[block.round, block.variant] = mood
+    return np.array([logarithms[i, "B"] - logarithms[i, "A"] for i in range(1, rounds + 1)])
+
+
+def test_the_estimate_is_the_median_of_pairwise_means():
+    assert statistics.hodges_lehmann([1.0, 2.0, 6.0]) == pytest.approx(2.75)
+
+
+def test_the_estimate_of_one_round_is_that_round():
+    assert statistics.hodges_lehmann([0.3]) == 0.3
+
+
+def test_one_wild_round_in_ten_hardly_moves_the_estimate():
+    clean = [0.1 + 0.001 * i for i in range(10)]
+    assert statistics.hodges_lehmann([*clean[:9], 5.0]) == pytest.approx(statistics.hodges_lehmann(clean), abs=0.003)
+
+
+def test_one_round_has_no_interval():
+    assert statistics.interval([0.1], seed=1) == (-math.inf, math.inf)
+
+
+def test_the_same_seed_gives_the_same_interval():
+    values = [0.1, 0.12, 0.09, 0.2]
+    assert statistics.interval(values, seed=3) == statistics.interval(values, seed=3)
+
+
+@pytest.mark.parametrize("rounds", [4, 6, 10, 20])
+def test_the_interval_covers_the_truth_as_often_as_it_claims(rounds, monkeypatch):
+    monkeypatch.setattr(statistics, "DRAWS", 400)
+    random = np.random.default_rng(rounds)
+    inside = 0
+    for trial in range(500):
+        low, high = statistics.interval(0.1 + random.normal(0, 0.03, rounds), seed=trial)
+        inside += low <= 0.1 <= high
+    assert 0.92 <= inside / 500 <= 0.98
+
+
+def test_student_quantiles_are_those_of_the_tables():
+    for freedom, quantile in ((1, 12.706), (3, 3.182), (9, 2.262), (19, 2.093)):
+        assert statistics.student_quantile(freedom) == pytest.approx(quantile, rel=0.01)
+
+
+def test_sign_flips_are_counted_exactly():
+    assert statistics.sign_flip_p([1, 2, 3, 4, 5, 6]) == pytest.approx(2 / 64)
+    assert statistics.sign_flip_p([1.0, -1.0]) == 1.0
+    assert statistics.sign_flip_p([0.0, 0.0]) == 1.0
+    assert statistics.sign_flip_p([-1, 2, 3]) == pytest.approx(4 / 8)
+
+
+def test_sign_flips_agree_with_trying_all_of_them():
+    values = [0.5, -0.2, 0.9, 1.4, -0.1, 0.5, 0.8]
+    sizes = np.abs(values)
+    ranks = [(sizes < size).sum() + ((sizes == size).sum() + 1) / 2 for size in sizes]
+    ours = abs(sum(rank * np.sign(value) for rank, value in zip(ranks, values, strict=True)))
+    ways = [sum(r if bit else -r for r, bit in zip(ranks, bits, strict=True)) for bits in np.ndindex(*[2] * 7)]
+    expected = np.mean([abs(way) >= ours - 1e-12 for way in ways])
+    assert statistics.sign_flip_p(values) == pytest.approx(expected)
+
+
+def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
