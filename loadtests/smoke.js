@@ -4,7 +4,7 @@ import { check } from 'k6';
 import exec from 'k6/execution';
 import { call } from './lib/scenario.js';
 
-const once = { executor: 'constant-arrival-rate', rate: 1, duration: '1s', preAllocatedVUs: 1 };
+const once = { executor: 'constant-arrival-rate', rate: 1, timeUnit: '10s', duration: '1s', preAllocatedVUs: 1 };
 export const options = { scenarios: { once }, thresholds: { checks: ['rate==1'] } };
 
 function expect(status, fields, method, path, body) {

@@ -23,6 +23,7 @@ from costlab.lab.load.spec import SAMPLE, LoadError, LoadResult, LoadSpec, LoadS
 from costlab.lab.load.traffic import Request, Traffic, planned_times
 
 NAME = "costlab open-model"
+_CONNECTIONS = 128
 _SENDER = Path(__file__).with_name("sender.py")
 
 
@@ -38,7 +39,7 @@ def run_open_model(spec: LoadSpec, traffic: Traffic, hooks: Hooks) -> LoadResult
     job = {
         "family": family,
         "address": address,
-        "connections": spec.connections,
+        "connections": spec.connections or _CONNECTIONS,
         "timeout": spec.timeout,
         "settle": list(zip(settle, payloads, strict=False)),
         "measure": list(zip(measure, payloads[len(settle) :], strict=True)),

@@ -40,8 +40,10 @@ class LoadSpec:
     """One stretch of load: `settle_seconds` that are not counted, then `seconds` that are, both at `rate` per second.
 
     `seed` (0 to 2^32 - 1) fixes which requests are sent and, for Poisson arrivals, when. `timeout` seconds after
-    its planned time a request counts as failed (status 0). The built-in generator drops one for which none of the
-    `connections` became free in half that time; k6 has as many virtual users and drops one at once.
+    its planned time a request counts as failed (status 0).
+    `connections`: the most requests under way at once. The built-in generator (default 128) keeps what is more in
+    line, and drops a request that waited half of `timeout`. k6 drops one at once; by default it has virtual users for
+    half a second's requests and adds others, up to 128, as it drops.
     """
 
     base_url: str
@@ -52,7 +54,7 @@ class LoadSpec:
     seed: int
     api_key: str
     arrivals: Arrivals = "uniform"
-    connections: int = 128
+    connections: int | None = None
     timeout: float = 10.0
 
     def __post_init__(self) -> None:
@@ -69,7 +71,9 @@ class LoadSpec:
             isinstance(self.seed, int) and 0 <= self.seed < 2**32, "seed", self.seed, "an integer from 0 to 2^32 - 1"
         )
         _require(self.arrivals in ("uniform", "poisson"), "arrivals", self.arrivals, "uniform or poisson")
-        _require(1 <= self.connections <= 500, "connections", self.connections, "1 to 500")  # select() takes 1024 files
+        _require(
+            self.connections is None or 1 <= self.connections <= 500, "connections", self.connections, "1 to 500"
+        )  # select() takes 1024 files
         _require(self.api_key.isascii() and self.api_key.isprintable(), "api_key", self.api_key, "printable ASCII")
         self.address()
 

@@ -105,7 +105,8 @@ def test_probes_are_read_between_settle_and_measured_stretch():
 def test_k6_shows_a_stall_as_theory_says():
     """S = 1 s in a run of T = 4 s: mean latency S²/2T = 0.125 s, counted from the planned send time."""
     with fake_server() as server:
-        result = run(server.url, hooks={"on_measure_start": lambda: server.pause(after=1.5, seconds=1)}, seconds=4)
+        hooks = {"on_measure_start": lambda: server.pause(after=1.5, seconds=1)}
+        result = run(server.url, hooks=hooks, seconds=4, connections=100)
     latency = result.samples["latency"]
     assert latency.mean() == pytest.approx(0.125, rel=0.3)
     for x in (0.25, 0.5, 0.75):
