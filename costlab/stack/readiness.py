@@ -1,0 +1,56 @@
+"""Is a service ready to be used? Each is asked in its own language, and never for longer than a second."""
+
+import socket
+import urllib.error
+import urllib.request
+
+import psycopg2
+
+from costlab.stack.topology import INTERNAL, Service
+
+_SECONDS = 1.0
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def is_ready(service: Service) -> bool:
+    """Whether ``service`` (as translated for loopback) does its work now."""
+    if service.name == "postgres":
+        return _postgres(service)
+    if service.name == "redis":
+        return _redis(service.port(6379))
+    return _http(service.port(INTERNAL))
+
+
+def _postgres(service: Service) -> bool:
+    database = service.environment.get("POSTGRES_DB", "postgres")
+    password = service.environment["POSTGRES_PASSWORD"]
+    try:
+        psycopg2.connect(
+            host="127.0.0.1", port=service.port(5432), user="postgres", password=password, dbname=database,
+            connect_timeout=1, application_name="costlab readiness",
+        ).close()  # fmt: skip
+    except psycopg2.OperationalError as error:
+        # It lets nobody in with this password, but it is up: whoever uses it next says what is wrong.
+        return "password authentication failed" in str(error)
+    return True
+
+
+def _redis(port: int) -> bool:
+    """PING; while it loads its file it answers -LOADING."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), _SECONDS) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
+
+
+def _http(port: int) -> bool:
+    try:
+        with _DIRECT.open(f"http://127.0.0.1:{port}/readyz", timeout=_SECONDS) as answer:
+            return answer.status == 200
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
+    except OSError:
+        return False

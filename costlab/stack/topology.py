@@ -1,0 +1,170 @@
+"""docker-compose.yml as the local runner reads it: what to start, in which order, with which environment.
+
+Our own services (those with a ``build``) and postgres and redis become processes; the other containers (prometheus,
+grafana, jaeger, k6) stay out. What a container would see is translated for a process on loopback:
+
+    http://users:8000       ->  http://127.0.0.1:8081       another service, by its port of ports.py
+    0.0.0.0:9000            ->  127.0.0.1:9081              where the service itself listens
+    /run/costlab/token      ->  <state>/control/token       a file in a named volume
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from costlab.stack import StackError
+from costlab.stack.interpolation import interpolate
+
+EMBEDDED = ("postgres", "redis")
+PUBLIC, INTERNAL = 8000, 9000
+_CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
+_LISTENED = {"postgres": 5432, "redis": 6379}
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of the topology, ports as inside its container, until ``Topology.on_loopback`` translates it."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    depends_on: tuple[str, ...]
+    published: Mapping[int, int]  # port in the container to port on this machine
+    volumes: Mapping[str, str]  # path in the container to name of the volume
+    once: bool  # runs to its end at every start, instead of staying
+
+    @property
+    def listens(self) -> tuple[int, ...]:
+        """The container's ports that this service opens."""
+        if self.name in _LISTENED:
+            return (_LISTENED[self.name],)
+        return () if self.once else (PUBLIC, INTERNAL)
+
+    def port(self, container_port: int) -> int:
+        """Its place on this machine.
+
+        A port that Compose keeps within its network lies as far from the published internal one as in the container:
+        users publishes 9000 as 9081, so its 8000 is 8081.
+        """
+        if container_port in self.published:
+            return self.published[container_port]
+        if INTERNAL not in self.published:
+            raise StackError(f"docker-compose.yml: {self.name} publishes neither {container_port} nor {INTERNAL}")
+        return self.published[INTERNAL] + container_port - INTERNAL
+
+
+class Topology:
+    """The services that run as processes, in an order in which each comes after those it needs."""
+
+    def __init__(self, services: Mapping[str, Service]) -> None:
+        self.services = dict(services)
+
+    @classmethod
+    def read(cls, file: Path, environment: Mapping[str, str]) -> "Topology":
+        """Read ``file`` and fill in its variables from ``environment``."""
+        # Spans go to Jaeger's container, which is not started here, unless the user names a collector.
+        given = {"COSTLAB_OTLP_ENDPOINT": "", **environment}
+        document = interpolate(_load(file), given)
+        if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
+            raise StackError(f"{file} has no services")
+        described = {name: item for name, item in document["services"].items() if name in EMBEDDED or "build" in item}
+        try:
+            services = {name: _service(name, item, described) for name, item in described.items()}
+            order = TopologicalSorter({name: item.depends_on for name, item in services.items()}).static_order()
+            return cls({name: services[name] for name in order})
+        except CycleError as error:
+            raise StackError(f"{file}: services wait for each other: {' -> '.join(error.args[1])}") from error
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise StackError(f"{file}: {error}") from error
+
+    def on_loopback(self, state: Path) -> "Topology":
+        """The same with every address and path as a process on this machine has to see them."""
+        addresses = {f"{s.name}:{port}": s.port(port) for s in self.services.values() for port in s.listens}
+        return Topology({name: _translate(service, addresses, state) for name, service in self.services.items()})
+
+    def ports(self) -> dict[int, str]:
+        """Every port that will be opened on this machine, and by which service."""
+        ports: dict[int, str] = {}
+        for service in self.services.values():
+            for number in map(service.port, service.listens):
+                if number in ports:
+                    raise StackError(f"{ports[number]} and {service.name} would both listen on port {number}")
+                ports[number] = service.name
+        return ports
+
+
+def _load(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text())
+    except OSError as error:
+        raise StackError(f"the topology {file} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise StackError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _service(name: str, item: Mapping[str, Any], known: Mapping[str, Any]) -> Service:
+    command = item.get("command")
+    if not isinstance(command, list) or not command:
+        raise StackError(f"docker-compose.yml: {name} needs a command, written as a list")
+    return Service(
+        name=name,
+        command=tuple(str(part) for part in command),
+        environment=_environment(item.get("environment") or {}),
+        depends_on=_dependencies(name, item.get("depends_on") or {}, known),
+        published=dict(_port(name, text) for text in item.get("ports") or ()),
+        volumes=dict(_volume(text) for text in item.get("volumes") or ()),
+        once=str(item.get("restart")) == "no",
+    )
+
+
+def _environment(given: Mapping[str, Any] | list[str]) -> dict[str, str]:
+    if isinstance(given, list):
+        return dict(line.partition("=")[::2] for line in given)
+    return {name: "" if value is None else str(value) for name, value in given.items()}
+
+
+def _dependencies(name: str, given: Any, known: Mapping[str, Any]) -> tuple[str, ...]:
+    for needed in given:
+        if needed not in known:
+            raise StackError(f"docker-compose.yml: {name} depends on {needed}, which does not run locally")
+        condition = given[needed].get("condition", "service_started") if isinstance(given, dict) else _CONDITIONS[0]
+        if condition not in _CONDITIONS:
+            raise StackError(f"docker-compose.yml: {name} waits for {needed} to be {condition}; {_CONDITIONS} exist")
+    return tuple(given)
+
+
+def _port(name: str, text: Any) -> tuple[int, int]:
+    found = re.fullmatch(r"(?:127\.0\.0\.1:)?(\d+):(\d+)", str(text))
+    if not found or not 0 < int(found[1]) < 65536:
+        raise StackError(f"docker-compose.yml: {name}: {text!r} is not 127.0.0.1:<port from 1 to 65535>:<port>")
+    return int(found[2]), int(found[1])
+
+
+def _volume(text: str) -> tuple[str, str]:
+    source, target = str(text).split(":")[:2]
+    return target, source
+
+
+def _translate(service: Service, addresses: Mapping[str, int], state: Path) -> Service:
+    paths = {path: str(state / volume) for path, volume in service.volumes.items() if "/" not in volume}
+    seen = {name: _on_loopback(value, service, addresses, paths) for name, value in service.environment.items()}
+    return replace(service, environment=seen)
+
+
+def _on_loopback(value: str, service: Service, addresses: Mapping[str, int], paths: Mapping[str, str]) -> str:
+    if found := re.fullmatch(r"0\.0\.0\.0:(\d+)", value):
+        return f"127.0.0.1:{service.port(int(found[1]))}"
+    for inside, outside in paths.items():
+        if value == inside or value.startswith(f"{inside}/"):
+            return outside + value[len(inside) :]
+    # A host is what follows // or @; "users:8000" in front of an @ would be a name and a password.
+    return re.sub(
+        r"(?:(?<=//)|(?<=@))([a-z][a-z0-9-]*:\d+)(?=[/?#]|$)",
+        lambda host: f"127.0.0.1:{addresses[host[1]]}" if host[1] in addresses else host[1],
+        value,
+    )
