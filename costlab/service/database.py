@@ -51,6 +51,7 @@ class Database:
     def query(self, statement: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
         """The rows of one statement, committed at once."""
         for _ in range(2):
+            reused = False
             try:
                 with self._lend() as (link, reused):
                     return self._rows(link, statement, parameters)

@@ -11,7 +11,7 @@ from costlab.service.tracing import SpanKind
 
 
 @pytest.fixture
-def service(redis_url, tmp_path):
+def service(redis, redis_url, tmp_path):
     token = tmp_path / "token"
     token.write_text("secret")
     settings = ServiceSettings(redis_url=redis_url, token_file=token, internal_bind="127.0.0.1:9999")
