@@ -122,6 +122,15 @@ class ComposeStack:
         name = signals.Signals(signal).name.removeprefix("SIG")
         self._compose("exec", "-T", self._known(service), "sh", "-c", f"kill -s {name} -- -1")
 
+    def stop(self, service: str) -> None:
+        """Stop ``service`` in an orderly way and leave it stopped."""
+        self._compose("stop", self._known(service))
+
+    def start(self, service: str) -> None:
+        """Start ``service`` after ``stop``; returns when healthy."""
+        self._compose("start", self._known(service))
+        self._wait_healthy([service], lambda _line: None)
+
     def restart(self, service: str) -> None:
         """Stop ``service`` in an orderly way and start it with the environment as it is now; returns when healthy."""
         self._compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", self._known(service))

@@ -7,5 +7,5 @@ from tests.compose.conftest import ENABLED, NEEDS_ENGINE
 if not ENABLED:
     pytest.skip(NEEDS_ENGINE, allow_module_level=True)
 
-from tests.e2e.test_crash_safety import *  # noqa: E402, F403 - after the skip; every test of that file
-from tests.e2e.test_effects import *  # noqa: E402, F403
+from tests.e2e.test_crash_safety import *  # noqa: F403 - after the skip; every test of that file
+from tests.e2e.test_effects import *  # noqa: F403
