@@ -52,6 +52,12 @@ def free_base() -> int:
     raise StackError(f"no free ports for a stack with a base between {_TRIED.start} and {_TRIED.stop}")
 
 
+def taken(environment: Mapping[str, str]) -> list[int]:
+    """Those ports of a stack on which somebody listens now."""
+    distance = base(environment) - DEFAULT_BASE
+    return sorted(port + distance for port in _defaults() if not _is_free(port + distance))
+
+
 def _defaults() -> list[int]:
     published = [int(port) for port in moved({}).values()]
     return published + [port - 1000 for port in published if 9080 <= port < 9090]

@@ -1,0 +1,138 @@
+"""``costlab up|down|status|logs|doctor``: start a stack, look at it, stop it."""
+
+import json
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from costlab.stack import ROOT, ServiceStatus, doctor, open_stack
+
+Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    for name, command in (("up", up), ("down", down), ("status", status), ("logs", logs), ("doctor", examine)):
+        app.command(name)(command)
+
+
+def up(target: Target = "local") -> None:
+    """Start the stack in the background; returns when every service is ready.
+
+    COSTLAB_PORT_BASE moves all its ports (8080), COSTLAB_STATE its data (.costlab), COSTLAB_PROCESSES and
+    COSTLAB_THREADS size its services.
+    """
+    # A stack that is half up is taken down again, also when it is not Ctrl-C that ends us.
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGHUP, _leave)
+    console = Console(highlight=False)
+    open_stack(target).up(lambda line: console.print(line, markup=False))
+
+
+def down(
+    target: Target = "local",
+    volumes: Annotated[bool, typer.Option("--volumes", "-v", help="Remove the data as well.")] = False,
+) -> None:
+    """Stop the stack; returns when all its processes are gone. Its data stays."""
+    open_stack(target).down(volumes=volumes)
+    typer.echo("the stack is down" + (", its data removed" if volumes else ""))
+
+
+def status(target: Target = "local", as_json: AsJson = False) -> None:
+    """Health, pid, port, CPU and memory of each service; exit code 3 when none runs, 1 when one is not healthy."""
+    services = open_stack(target).status()
+    if as_json:
+        typer.echo(json.dumps([asdict(service) for service in services], indent=2))
+    else:
+        Console().print(_table(services, target))
+    if not any(service.pid for service in services):
+        raise typer.Exit(3)
+    if not all(service.healthy for service in services):
+        raise typer.Exit(1)
+
+
+def logs(
+    service: Annotated[str | None, typer.Argument(help="One service; all of them without.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    target: Target = "local",
+) -> None:
+    """What the services say."""
+    try:
+        for line in open_stack(target).logs(service, follow):
+            typer.echo(line)
+    except KeyboardInterrupt:
+        raise typer.Exit from None
+
+
+def examine(as_json: AsJson = False) -> None:
+    """What this machine has, what each thing is for and how to get it; exit code 3 when no local stack can run here."""
+    state = Path(os.environ.get("COSTLAB_STATE") or ROOT / ".costlab")
+    findings = list(doctor.examine(state))
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            _show(finding)
+    if not all(finding.ok for finding in findings if finding.needed):
+        raise typer.Exit(3)
+
+
+def _table(services: Sequence[ServiceStatus], target: str) -> Table:
+    kind = "memory" if target == "compose" else "PSS" if os.path.exists("/proc/self/smaps_rollup") else "RSS"
+    table = Table("service", "state")
+    for heading in ("pid", "port", "internal", "processes", "CPU s", f"{kind} MB"):
+        table.add_column(heading, justify="right")
+    for service in services:
+        table.add_row(service.name, _state(service), *_figures(service))
+    processes = sum(service.processes for service in services)
+    cpu = sum(service.cpu_seconds for service in services)
+    memory = sum(service.memory_bytes for service in services)
+    table.add_section()
+    table.add_row("total", "", "", "", "", f"{processes}", f"{cpu:.1f}", f"{memory / 1e6:.0f}", style="bold")
+    return table
+
+
+def _figures(service: ServiceStatus) -> list[str]:
+    if not service.pid:
+        return ["", _port(service.port), _port(service.internal_port), "", "", ""]
+    return [
+        f"{service.pid}",
+        _port(service.port),
+        _port(service.internal_port),
+        f"{service.processes}",
+        f"{service.cpu_seconds:.1f}",
+        f"{service.memory_bytes / 1e6:.0f}",
+    ]
+
+
+def _state(service: ServiceStatus) -> str:
+    if service.healthy:
+        return "[green]healthy[/]"
+    return f"[red]{service.state}, not ready[/]" if service.pid else f"[dim]{service.state}[/]"
+
+
+def _port(number: int | None) -> str:
+    return "" if number is None else f"{number}"
+
+
+def _show(finding: doctor.Finding) -> None:
+    """Lines rather than a table: paths are long, and whoever reports a problem copies them."""
+    mark, colour = ("ok", "green") if finding.ok else ("missing", "red") if finding.needed else ("optional", "yellow")
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[{colour}]{mark:<9}[/]{finding.name:<11} {escape(finding.found)}")
+    if not finding.ok:
+        console.print(f"{'':<21}for: {escape(finding.purpose)}\n{'':<21}get: {escape(finding.how)}", style="dim")
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
