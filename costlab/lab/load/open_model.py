@@ -45,7 +45,7 @@ def run_open_model(spec: LoadSpec, traffic: Traffic, hooks: Hooks) -> LoadResult
         "measure": list(zip(measure, payloads[len(settle) :], strict=True)),
     }
     with _sender_process() as (process, control):
-        control.send(job)
+        _send(process, control, job)
         _, started_at, cpu_seconds, outcomes = _follow(spec, process, control, hooks)
     hooks.measure_ended()
     names = [request.name for request in requests[len(settle) :]]
@@ -94,12 +94,19 @@ def _follow(spec: LoadSpec, process: subprocess.Popen, control: Connection, hook
                 hooks.progressed(message[1] / whole, {"phase": "settle", **message[2]})
             case "settled":
                 hooks.measure_started()
-                control.send("go")
+                _send(process, control, "go")
             case "measure":
                 elapsed = min(spec.settle_seconds + message[1], whole)
                 hooks.progressed(elapsed / whole, {"phase": "measure", **message[2]})
             case "done":
                 return message
+
+
+def _send(process: subprocess.Popen, control: Connection, message: object) -> None:
+    try:
+        control.send(message)
+    except OSError as error:
+        raise _death_of(process) from error
 
 
 def _receive(process: subprocess.Popen, control: Connection, stop: threading.Event) -> tuple:
@@ -108,10 +115,14 @@ def _receive(process: subprocess.Popen, control: Connection, stop: threading.Eve
             raise LoadStopped("load: stopped before its end")
     try:
         return control.recv()
-    except (EOFError, ConnectionResetError) as error:
-        process.wait(timeout=5)
-        last_words = process.stderr.read().decode(errors="replace").strip().splitlines() or ["no message"]
-        raise LoadError(f"load: the generator ended with code {process.returncode}: {last_words[-1]}") from error
+    except (EOFError, OSError) as error:
+        raise _death_of(process) from error
+
+
+def _death_of(process: subprocess.Popen) -> LoadError:
+    process.wait(timeout=5)
+    last_words = process.stderr.read().decode(errors="replace").strip().splitlines() or ["no message"]
+    return LoadError(f"load: the generator ended with code {process.returncode}: {last_words[-1]}")
 
 
 def _on_the_wire(spec: LoadSpec, request: Request) -> bytes:
