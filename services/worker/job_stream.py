@@ -43,19 +43,20 @@ class Delivery:
 
 
 class JobStream:
-    """The stream as ``consumer`` sees it. Errors: RedisError when Redis is away."""
+    """The stream as ``consumer`` sees it; a read waits ``block_ms``. Errors: RedisError when Redis is away."""
 
-    def __init__(self, redis: Redis, consumer: str) -> None:
+    def __init__(self, redis: Redis, consumer: str, block_ms: int = BLOCK_MS) -> None:
         self._redis = redis
         self._consumer = consumer
+        self._block_ms = block_ms
         self._cursor: bytes | str = "0-0"
         self._bury = redis.register_script(_script("bury.lua"))
         self._remove = redis.register_script(_script("remove_consumers.lua"))
 
-    def read(self, block_ms: int = BLOCK_MS) -> Delivery | None:
-        """The next entry nobody has seen; None when none comes within ``block_ms``."""
+    def read(self) -> Delivery | None:
+        """The next entry nobody has seen; None when none comes in time."""
         reply = self._grouped(
-            lambda: self._redis.xreadgroup(GROUP, self._consumer, {STREAM: ">"}, count=1, block=block_ms)
+            lambda: self._redis.xreadgroup(GROUP, self._consumer, {STREAM: ">"}, count=1, block=self._block_ms)
         )
         if not reply:
             return None
