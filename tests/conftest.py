@@ -42,6 +42,8 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     programs = folder.prepare(binaries.postgres(), password, "costlab")
     # Tests want the truth about transactions, not about power failures.
     settings = ["listen_addresses=127.0.0.1", f"port={port}", "unix_socket_directories=", "fsync=off"]
+    if not programs.bundled:
+        settings.append("shared_preload_libraries=pg_stat_statements")
     command = [programs.folder / "postgres", "-D", folder.data, *[f"-c{setting}" for setting in settings]]
     account = {"user": folder.account.uid, "group": folder.account.gid} if folder.account else {}
     url = f"postgresql://postgres:{password}@127.0.0.1:{port}/costlab"

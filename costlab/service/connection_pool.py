@@ -77,7 +77,7 @@ class ConnectionPool(Generic[Connection]):
             if size and self._lent >= size:
                 self._wait(timeout)
             self._lent += 1
-            return self._idle.pop() if self._idle else None
+            return self._idle.pop() if self._idle and size else None
 
     def _wait(self, timeout: float) -> None:
         started = time.perf_counter()

@@ -134,6 +134,17 @@ def test_making_the_pool_larger_is_seen_by_the_next_caller():
             assert peer.opened == 2
 
 
+def test_switching_the_pool_off_lends_no_kept_connection_again():
+    peer, size = Peer(), 2
+    pool = peer.pool(lambda: size)
+    with pool.lend(1):
+        pass
+    size = 0
+    with pool.lend(1) as (_, reused):
+        assert not reused
+    assert len(peer.closed) == 2
+
+
 def test_a_caller_that_waits_goes_on_when_the_pool_becomes_unlimited():
     peer, size = Peer(), 1
     pool = peer.pool(lambda: size)

@@ -55,9 +55,14 @@ def test_a_transaction_takes_effect_as_a_whole(open_database):
 def test_a_transaction_that_raises_leaves_nothing(open_database):
     database = open_database()
     database.query("create table nothing (a int)")
-    with pytest.raises(RuntimeError), database.transaction() as cursor:
-        cursor.execute("insert into nothing values (1)")
-        raise RuntimeError
+
+    def half_done():
+        with database.transaction() as cursor:
+            cursor.execute("insert into nothing values (1)")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half_done()
     assert database.query("select count(*) from nothing") == [(0,)]
 
 
