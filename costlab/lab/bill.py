@@ -4,13 +4,15 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from costlab.lab import metrics, pricing, statistics
 from costlab.lab.block import Block
+from costlab.lab.errors import LabError
 from costlab.lab.experiment import Experiment
 from costlab.lab.price_sheet import PRICES, Assumptions, Sheet, load_sheet, sheet_names
 from costlab.lab.pricing import Measured, Row
-from costlab.lab.toml_file import Closed
+from costlab.lab.toml_file import Closed, describe
 
 GIB = 2**30
 CURVE = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
@@ -210,4 +212,7 @@ def break_even_words(difference: Difference) -> str:
 def changes(original: Assumptions, overrides: Mapping[str, float | None]) -> Assumptions:
     """``original`` with the overrides that are given, checked like the file they replace."""
     given = {key: value for key, value in overrides.items() if value is not None}
-    return Assumptions.model_validate(original.model_dump() | given)
+    try:
+        return Assumptions.model_validate(original.model_dump() | given)
+    except ValidationError as error:
+        raise LabError(f"the bill: {describe(error.errors()[0], Assumptions)}") from error

@@ -93,7 +93,7 @@ def _caveats(experiment: Experiment, blocks: Sequence[Block], quick: bool) -> li
     caveats = []
     if quick:
         caveats.append(
-            f"quick form: {rounds} rounds of {experiment.quick.block_seconds:g} s; "
+            f"quick form: {rounds} round{'s' if rounds > 1 else ''} of {experiment.quick.block_seconds:g} s; "
             f"the full form has {experiment.rounds.count} of {experiment.rounds.block_seconds:g} s"
         )
     if sources := {block.queries.note for block in counted if block.queries.note}:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from costlab.lab import histogram, metrics, statistics
+from costlab.lab import histogram, metrics, statistics, words
 from costlab.lab.block import Block
 from costlab.lab.experiment import Experiment
 from costlab.lab.toml_file import Closed
@@ -109,5 +109,6 @@ def _refusal(experiment: Experiment, metric: metrics.Metric, pairs: Sequence[tup
     """Variants whose error rates differ are not compared on latency: failing fast would count as being fast."""
     before, after = failed([pair[0] for pair in pairs]), failed([pair[1] for pair in pairs])
     if metric.latency and abs(after - before) > experiment.guards.failed_difference:
-        return f"error rates differ ({before:.1%} before, {after:.1%} after), so latencies are not compared"
+        rates = f"{words.percent(before)} before, {words.percent(after)} after"
+        return f"error rates differ ({rates}), so latencies are not compared"
     return ""

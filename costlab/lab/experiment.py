@@ -8,7 +8,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from costlab.lab import metrics
 from costlab.lab.errors import LabError
@@ -37,10 +37,11 @@ class Primary(Closed):
     direction: Literal["lower", "higher"]
     smallest_effect: Annotated[float, Field(ge=0, lt=1)] | None = None
 
-    @model_validator(mode="after")
-    def _known(self) -> "Primary":
-        metrics.named(self.metric)
-        return self
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        metrics.named(name)
+        return name
 
     def threshold(self) -> float:
         """The smallest effect that matters, as a share."""
@@ -115,9 +116,14 @@ class Experiment(Closed):
                 raise ValueError(f"{key} is {name!r}; allowed: {known}")
         if self.primary.variant == self.baseline:
             raise ValueError(f"primary.variant is the baseline itself; allowed: {known} without {self.baseline}")
-        for name in self.secondary:
-            metrics.named(name)
         return self
+
+    @field_validator("secondary")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            metrics.named(name)
+        return names
 
     def form(self, quick: bool) -> Form:
         """The quick form or the full one."""

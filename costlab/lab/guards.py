@@ -4,6 +4,7 @@ Some spoil the comparison itself (requests dropped, the rate not reached, too ma
 time is given. The others say that the machine was not quiet, which the report repeats beside the verdict.
 """
 
+from costlab.lab import words
 from costlab.lab.block import Block, Guard
 from costlab.lab.experiment import GuardLimits
 
@@ -45,23 +46,22 @@ def _guard(name: str, value: float | None, limit: float, *, spoils: bool) -> Gua
 def broken(blocks: list[Block]) -> list[str]:
     """One line for each guard that was broken: how often, how badly, against which limit."""
     lines = []
-    for name, words in WORDS.items():
+    for name, meaning in WORDS.items():
         seen = [guard for block in blocks for guard in block.guards if guard.name == name and guard.kept is False]
         if seen:
             worst = max(guard.value for guard in seen if guard.value is not None)
-            lines.append(
-                f"{words}: over {seen[0].limit:.0%} in {len(seen)} of {len(blocks)} blocks, at worst {worst:.1%}"
-            )
+            often = f"over {100 * seen[0].limit:g} % in {len(seen)} of {len(blocks)} blocks"
+            lines.append(f"{meaning}: {often}, at worst {words.percent(worst)}")
     return lines
 
 
 def unseen(blocks: list[Block]) -> list[str]:
     """The guards this machine could not check."""
     missing = {guard.name for block in blocks for guard in block.guards if guard.kept is None}
-    return [words for name, words in WORDS.items() if name in missing]
+    return [meaning for name, meaning in WORDS.items() if name in missing]
 
 
 def spoilt(blocks: list[Block]) -> list[str]:
     """The broken guards that spoil a comparison of times."""
     names = {guard.name for block in blocks for guard in block.guards if guard.spoils and guard.kept is False}
-    return [words for name, words in WORDS.items() if name in names]
+    return [meaning for name, meaning in WORDS.items() if name in names]

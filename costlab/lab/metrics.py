@@ -66,17 +66,27 @@ def _hit_share(block: Block, without: Collection[str]) -> float | None:
 
 
 def _service_cpu(service: str) -> Callable[[Block, Collection[str]], float | None]:
-    return _per_request(lambda block: 1000 * block.cpu_seconds.get(service, 0.0))
+    def read(block: Block, without: Collection[str]) -> float | None:
+        if service in without or service not in block.cpu_seconds or not block.succeeded:
+            return None
+        return 1000 * block.cpu_seconds[service] / block.succeeded
+
+    return read
 
 
 def _service_memory(service: str) -> Callable[[Block, Collection[str]], float | None]:
-    return lambda block, without: block.memory_bytes[service] / MIB if service in block.memory_bytes else None
+    def read(block: Block, without: Collection[str]) -> float | None:
+        if service in without or service not in block.memory_bytes:
+            return None
+        return block.memory_bytes[service] / MIB
+
+    return read
 
 
 _ALL = (
     Metric(
         "db_queries_per_request",
-        "database queries per request",
+        "database queries/request",
         "",
         _per_request(lambda block: sum(block.queries.by_role.values())),
         exact=True,
@@ -86,25 +96,25 @@ _ALL = (
     Metric("p95_ms", "latency p95", "ms", _percentile(0.95), latency=True),
     Metric("p99_ms", "latency p99", "ms", _percentile(0.99), latency=True),
     Metric("mean_ms", "latency mean", "ms", _mean, latency=True),
-    Metric("cpu_ms_per_request", "CPU of our services per request", "ms", _cpu, matters=0.03),
+    Metric("cpu_ms_per_request", "CPU/request, services", "ms", _cpu, matters=0.03),
     Metric(
         "db_cpu_ms_per_request",
-        "CPU of PostgreSQL per request",
+        "CPU/request, PostgreSQL",
         "ms",
         _per_request(lambda block: 1000 * block.cpu_seconds.get("postgres", 0.0)),
         matters=0.03,
     ),
-    Metric("memory_mib", "memory of our services", "MiB", _memory),
+    Metric("memory_mib", "memory, services", "MiB", _memory),
     Metric(
         "bytes_per_request",
-        "bytes answered per request",
+        "bytes/request",
         "B",
         _per_request(lambda block: block.bytes),
         exact=True,
         matters=0.0,
     ),
-    Metric("cache_hit_share", "share of cache look-ups that hit", "", _hit_share, exact=True, better="higher"),
-    Metric("failed_share", "requests that failed", "", lambda block, without: block.failed_share, exact=True),
+    Metric("cache_hit_share", "cache look-ups that hit", "", _hit_share, exact=True, better="higher"),
+    Metric("failed_share", "failed requests", "", lambda block, without: block.failed_share, exact=True),
 )
 METRICS = {metric.name: metric for metric in _ALL}
 _PER_SERVICE = {"cpu_ms_per_request": _service_cpu, "memory_mib": _service_memory}
@@ -116,8 +126,8 @@ def named(name: str) -> Metric:
     if not dot and base in METRICS:
         return METRICS[base]
     if dot and service and base in _PER_SERVICE:
-        kind = "CPU" if base.startswith("cpu") else "memory"
+        kind = "CPU/request" if base.startswith("cpu") else "memory"
         read = _PER_SERVICE[base](service)
-        return replace(METRICS[base], name=name, label=f"{kind} of {service}", read=read)
+        return replace(METRICS[base], name=name, label=f"{kind}, {service}", read=read)
     per_service = ", ".join(f"{base}.SERVICE" for base in _PER_SERVICE)
     raise ValueError(f"there is no metric {name!r}; allowed: {', '.join(METRICS)}, {per_service}")

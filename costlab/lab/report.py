@@ -201,7 +201,7 @@ def _guards(result: Result) -> str:
             continue
         broken = sum(guard.kept is False for guard in seen)
         outcome = "not visible here" if not values else f"broken in {broken} of {len(seen)}" if broken else "kept"
-        rows.append([text, f"{max(values):.1%}" if values else "-", f"{seen[0].limit:.0%}", outcome])
+        rows.append([text, words.percent(max(values)) if values else "-", f"{100 * seen[0].limit:g} %", outcome])
     note = "The worst block of the run. Broken guards are repeated beside the verdict."
     return _section("Guards", note, _table(["", "worst", "limit", ""], rows, numbers=[1, 2], alarm=3)) if rows else ""
 

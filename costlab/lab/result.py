@@ -14,7 +14,7 @@ from costlab.lab.conclusion import Conclusion
 from costlab.lab.environment import Environment
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import Experiment, Form
-from costlab.lab.toml_file import Closed, describe
+from costlab.lab.toml_file import Closed, describe, telling
 
 RUNS = ROOT / "runs"
 FORMAT = 1
@@ -80,7 +80,7 @@ def load(path: Path) -> Result:
     try:
         return Result.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = telling(error.errors(include_url=False))
         if first["type"] == "json_invalid":
             raise LabError(f"{path}: not a whole result: {first['msg']}") from error
         raise LabError(f"{path}: not a result of this costlab: {describe(first, Result)}") from error

@@ -19,11 +19,17 @@ def show(result: Result, console: Console) -> None:
     if result.conclusion is None:
         console.print(f"{result.day}: {len(result.blocks)} blocks, no complete round, so nothing can be said yet")
         return
+    form, generators = result.form, sorted({block.generator for block in result.blocks})
+    console.print(
+        f"{form.count} rounds of {form.block_seconds:g} s blocks, {result.experiment.load.rate:g} requests per second, "
+        f"load by {' and '.join(generators)}, {result.environment.target} stack, seed {result.seed}",
+        highlight=False,
+    )
     for variant in result.experiment.names()[1:]:
         console.print(before_and_after(result, result.conclusion, variant))
     if result.conclusion.bill is not None:
         console.print(bill_table(result.conclusion.bill, result.experiment.names()))
-        console.print(bill_words(result.conclusion.bill))
+        console.print(bill_words(result.conclusion.bill), highlight=False)
     console.print(verdict_panel(result, result.conclusion))
 
 
@@ -68,7 +74,7 @@ def bill_table(bill: Bill, names: list[str]) -> Table:
     spans = (words.dollar_span(bill.variants[name].low, bill.variants[name].high) for name in names)
     table.add_row("95 % interval", *spans)
     table.add_row("of it when idle", *(words.dollars(bill.variants[name].idle_usd) for name in names))
-    steps = f"in steps of {given.vcpu_step:g} vCPU per service"
+    steps = f"in steps of {given.vcpu_step:g} vCPU"
     table.add_row(steps, *(words.dollars(bill.variants[name].in_steps_usd) for name in names))
     return table
 

@@ -7,7 +7,7 @@ experiment = read(Path("experiments/11-caching/experiment.toml"), Experiment)
 import re
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -42,8 +42,14 @@ def _first(path: Path, text: str, error: ValidationError, model: type[Closed]) -
     """The first error, and how many more there are."""
     errors = error.errors(include_url=False)
     rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    where = tuple(str(part) for part in errors[0]["loc"])
-    return f"{path}:{line_of(text, where)}: {describe(errors[0], model)}{rest}"
+    worst = telling(errors)
+    where = tuple(str(part) for part in worst["loc"])
+    return f"{path}:{line_of(text, where)}: {describe(worst, model)}{rest}"
+
+
+def telling(errors: list[ErrorDetails]) -> ErrorDetails:
+    """The error to tell of: a misspelt key explains why another one is missing."""
+    return next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
 
 
 def describe(error: ErrorDetails, model: type[BaseModel]) -> str:
@@ -65,22 +71,24 @@ def describe(error: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _allowed_keys(model: type[BaseModel], path: list[str]) -> list[str]:
-    """The keys of the table at ``path``, where the model names them."""
+    """The keys of the table at ``path``; none where the keys themselves are data."""
+    kind: Any = model
     for part in path:
-        field = model.model_fields.get(part)
-        annotation = field.annotation if field else None
-        candidates = [annotation, *getattr(annotation, "__args__", ())]
-        nested = [kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not nested:
-            # A table of named tables (variants.NAME): the name is data, the model follows after it.
-            return [] if not field else _keys_of_values(candidates)
-        model = nested[0]
-    return list(model.model_fields)
+        kind = _inside(kind, part)
+    return list(kind.model_fields) if _is_model(kind) else []
 
 
-def _keys_of_values(candidates: list[object]) -> list[str]:
-    models = [kind for kind in candidates if hasattr(kind, "model_fields")]
-    return list(models[0].model_fields) if models else []
+def _inside(kind: Any, part: str) -> Any:
+    """The type of what stands under key ``part`` of a table of type ``kind``."""
+    if _is_model(kind):
+        field = kind.model_fields.get(part)
+        return field.annotation if field else None
+    arguments = get_args(kind)
+    return arguments[1] if get_origin(kind) is dict else None
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 _HEADER = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?")

@@ -67,12 +67,13 @@ def _verdict(word: Word, reason: str, quick: bool, rounds: int | None = None) ->
 
 
 def _kind(effect: Effect) -> str:
-    return f"all of {len(effect.ratios)} rounds" if effect.exact else f"95 % interval of {len(effect.ratios)} rounds"
+    rounds = f"{len(effect.ratios)} round{'s' if len(effect.ratios) > 1 else ''}"
+    return f"the range of {rounds}, counted exactly" if effect.exact else f"95 % interval of {rounds}"
 
 
 def _limit(primary: Primary) -> str:
-    return f"{primary.threshold():.0%}"
+    return f"{100 * primary.threshold():g} %"
 
 
 def _change(ratio: float) -> str:
-    return f"{ratio - 1:+.1%}"
+    return f"{100 * (ratio - 1):+.1f} %"

@@ -1,9 +1,12 @@
 """Figures in words: three significant digits, percentages with a sign, dollars with cents."""
 
 import math
+from typing import TYPE_CHECKING
 
 from costlab.lab import metrics
-from costlab.lab.effect import Effect
+
+if TYPE_CHECKING:
+    from costlab.lab.effect import Effect
 
 
 def number(value: float | None) -> str:
@@ -21,8 +24,13 @@ def figure(name: str, value: float | None) -> str:
     if value is None:
         return "-"
     if name.endswith("_share"):
-        return f"{value:.1%}"
+        return percent(value)
     return f"{number(value)} {metrics.named(name).unit}".rstrip()
+
+
+def percent(share: float) -> str:
+    """0.1234 is 12.3 %."""
+    return f"{100 * share:.1f} %"
 
 
 def change(ratio: float | None) -> str:
@@ -30,11 +38,11 @@ def change(ratio: float | None) -> str:
     return "-" if ratio is None else f"{100 * (ratio - 1):+.1f} %"
 
 
-def span(effect: Effect) -> str:
+def span(effect: "Effect") -> str:
     """How sure the change is: its 95 % interval, or the range over the rounds when it was counted exactly."""
     if effect.low is None or effect.high is None:
         return effect.refused or "-"
-    return f"{change(effect.low)} to {change(effect.high)}" + (" (exact, by round)" if effect.exact else "")
+    return f"{change(effect.low)} to {change(effect.high)}" + (" (exact)" if effect.exact else "")
 
 
 def dollars(value: float | None, *, sign: bool = False) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from costlab.lab.block import Machine, Queries
+from costlab.lab.metrics import DATASTORES
 from costlab.lab.probes import counters, machine
 from costlab.lab.probes.database import DatabaseProbe, Seen
 from costlab.stack import Stack
@@ -49,6 +50,7 @@ class Probes:
         self._stack = stack
         self._control = control
         self._services = list(stack.internal_urls())
+        self._counted = {*self._services, *DATASTORES}
         self._database = DatabaseProbe(stack.dsn())
 
     @property
@@ -82,7 +84,8 @@ class Probes:
         )
 
     def _reading(self, rising: Mapping[str, float], statements: Mapping[tuple, Seen]) -> Reading:
-        usage = self._stack.usage()
+        # What keeps a local stack running (its supervisor) is no part of the system under test.
+        usage = {name: used for name, used in self._stack.usage().items() if name in self._counted}
         return Reading(
             at=time.monotonic(),
             counters=rising,

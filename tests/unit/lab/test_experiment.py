@@ -1,0 +1,94 @@
+"""experiment.toml: a closed schema whose errors name file, line and what is allowed."""
+
+import pytest
+
+from costlab.lab import experiment
+from costlab.lab.catalogue import days, find
+from costlab.lab.errors import LabError
+
+TEXT = find("11").file.read_text()
+
+
+def load(tmp_path, text):
+    file = tmp_path / "experiment.toml"
+    file.write_text(text)
+    return experiment.load(file)
+
+
+def error_of(tmp_path, old, new):
+    assert TEXT.count(old) >= 1
+    text = TEXT.replace(old, new, 1)
+    with pytest.raises(LabError) as caught:
+        load(tmp_path, text)
+    message = str(caught.value)
+    assert "\n" not in message
+    # The message names the line on which the change was made.
+    line = text[: text.index(new)].count("\n") + 1 if new else None
+    return message.replace(str(tmp_path), ""), line
+
+
+@pytest.mark.parametrize("day", days(), ids=lambda day: day.slug)
+def test_every_day_there_is_can_be_read(day):
+    assert experiment.load(day.file).question
+
+
+def test_the_baseline_comes_first():
+    assert experiment.load(find("11").file).names()[0] == "off"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("title =", "titel =", "unknown key titel; allowed: title, question"),
+        ('direction = "lower"', 'direction = "down"', "primary.direction is 'down'; allowed: 'lower' or 'higher'"),
+        ("smallest_effect", "smallest_efect", "unknown key primary.smallest_efect; allowed: metric, variant"),
+        ("rate = 80", "rate = -1", "load.rate is -1"),
+        ("rate = 80", 'rate = "80"', "load.rate is '80'"),
+        ('cache = "emptied"', 'cache = "full"', "state.cache is 'full'; allowed: 'emptied' or 'kept'"),
+        ('metric = "db_queries_per_request"', 'metric = "speed"', "there is no metric 'speed'; allowed: db_queries"),
+        ("summary =", "sumary =", "variants.off.sumary; allowed: summary, flags, without"),
+        ('"gateway.reads" = "direct"', '"gateway.read" = "direct"', "there is no flag 'gateway.read'"),
+        ('"cache.ttl" = 5', '"cache.ttl" = 0', "cache.ttl cannot be '0'; allowed: 0.1 to 3600"),
+        ("count = 4", "count = 0", "quick.count is 0"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_place_and_what_is_allowed(tmp_path, old, new, expected):
+    message, line = error_of(tmp_path, old, new)
+    assert expected in message
+    assert message.startswith(f"/experiment.toml:{line}: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('baseline = "off"', 'baseline = "of"', "baseline is 'of'; allowed: off, ttl"),
+        ('variant = "ttl"', 'variant = "off"', "primary.variant is the baseline itself"),
+        ('"p50_ms", "p95_ms"', '"p50", "p95_ms"', "there is no metric 'p50'"),
+        ("[load]", "[load", "not TOML"),
+        ('question = "', 'question = 5 # "', "question is 5"),
+    ],
+)
+def test_other_mistakes_are_one_line_too(tmp_path, old, new, expected):
+    assert expected in error_of(tmp_path, old, new)[0]
+
+
+def test_a_missing_table_is_named(tmp_path):
+    start = TEXT.index("[load]")
+    with pytest.raises(LabError, match="load is missing"):
+        load(tmp_path, TEXT[:start] + TEXT[TEXT.index("# Settling") :])
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(LabError, match="cannot be read"):
+        experiment.load(tmp_path / "experiment.toml")
+
+
+@pytest.mark.parametrize("name", ["11", "11-caching", "caching"])
+def test_a_day_is_found_by_number_and_by_name(name):
+    assert find(name).slug == "11-caching"
+
+
+@pytest.mark.parametrize("name", ["99", "cash", "", "../11-caching"])
+def test_an_unknown_day_lists_the_days_there_are(name):
+    with pytest.raises(LabError, match=r"there are: .*11-caching"):
+        find(name)
