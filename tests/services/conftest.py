@@ -2,6 +2,7 @@
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class PreparedDatabase:
     admin_url: str
     token_file: Path
     reported: list[str]
+    cpu_seconds: float
 
     def url(self, role: str) -> str:
         """The database as ``role``."""
@@ -57,8 +59,9 @@ def prepared(admin_url: str, token_file: Path) -> PreparedDatabase:
     """Run prepare on the database at ``admin_url``."""
     reported: list[str] = []
     settings = PrepareSettings(token_file=token_file, admin_database_url=admin_url, role_password=PASSWORD)
+    started = time.process_time()
     prepare(settings, reported.append)
-    return PreparedDatabase(admin_url, token_file, reported)
+    return PreparedDatabase(admin_url, token_file, reported, time.process_time() - started)
 
 
 @pytest.fixture(scope="session")

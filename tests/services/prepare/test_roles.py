@@ -48,7 +48,7 @@ def test_the_relay_reaches_the_outbox_and_nothing_else(database):
 def test_the_lab_reads_statistics_of_statements(database):
     with database.connect("lab") as link, link.cursor() as statements:
         statements.execute("select count(*) from pg_stat_activity where query is not null")
-        if not database.rows("select from pg_extension where extname = 'pg_stat_statements'"):
+        if not database.rows("select 1 from pg_extension where extname = 'pg_stat_statements'"):
             pytest.skip("this PostgreSQL was started without pg_stat_statements")
         statements.execute("select pg_stat_statements_reset()")
         statements.execute("select count(*) from pg_stat_statements")

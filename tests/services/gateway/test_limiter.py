@@ -1,0 +1,218 @@
+"""The rate limiter at the edge: one client's state in Redis, and what happens without Redis."""
+
+import contextlib
+import secrets
+import socket
+import threading
+import time
+
+import pytest
+from redis import Redis
+
+from costlab.service import metrics, redis_client
+from gateway.rate_limit.gcra import Decision, Quota
+from gateway.rate_limit.limiter import KEY, PAUSE_SECONDS, Limited, RateLimiter
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+class Line:
+    """A port that leads to Redis, until it is cut: then it refuses, or accepts and says nothing."""
+
+    def __init__(self, redis_url):
+        parameters = Redis.from_url(redis_url).connection_pool.connection_kwargs
+        self._target = (parameters["host"], parameters["port"])
+        self._links = []
+        self._listen(0)
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.connections = 0
+        self._silent = False
+
+    def cut(self):
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for link in self._links:
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
+
+    def silence(self):
+        self.cut()
+        self._silent = True
+        self._listen(self.port)
+
+    def restore(self):
+        if self._silent:
+            self.cut()
+        self._silent = False
+        self._listen(self.port)
+
+    def _listen(self, port):
+        self._listener = socket.create_server(("127.0.0.1", port))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
+
+    def _accept(self, listener):
+        while True:
+            try:
+                link, _ = listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._links.append(link)
+            if not self._silent:
+                other = socket.create_connection(self._target)
+                self._links.append(other)
+                for pair in ((link, other), (other, link)):
+                    threading.Thread(target=_pipe, args=pair, daemon=True).start()
+
+
+def _pipe(source, sink):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    for link in (source, sink):
+        with contextlib.suppress(OSError):
+            link.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def line(redis_url):
+    made = Line(redis_url)
+    yield made
+    made.cut()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def client():
+    return secrets.token_hex(4)
+
+
+@pytest.fixture
+def limiter(line, clock, set_flags):
+    flags = set_flags(**{"gateway.rate_limit": "gcra", "gateway.rate_limit_rate": 0.1, "gateway.rate_limit_burst": 3})
+    made = RateLimiter(redis_client.connect(line.url), flags, clock)
+    yield made
+    made.close()
+
+
+def outcome(name):
+    value = metrics.REGISTRY.get_sample_value("costlab_rate_limit_decisions_total", {"outcome": name})
+    return value or 0
+
+
+def admitted(limiter, client):
+    return limiter.decide(client).decision.admitted
+
+
+def test_a_client_is_limited_and_others_are_not(limiter, client):
+    before = outcome("admitted"), outcome("refused")
+    assert [admitted(limiter, client) for _ in range(5)] == [True, True, True, False, False]
+    assert admitted(limiter, f"{client}-other")
+    assert (outcome("admitted"), outcome("refused")) == (before[0] + 4, before[1] + 2)
+
+
+def test_two_gateways_share_one_limit(limiter, client, redis_url, set_flags):
+    flags = set_flags(**{"gateway.rate_limit": "gcra", "gateway.rate_limit_rate": 0.1, "gateway.rate_limit_burst": 3})
+    other = RateLimiter(redis_client.connect(redis_url), flags)
+    assert [admitted(one, client) for one in (limiter, other, limiter, other)] == [True, True, True, False]
+    other.close()
+
+
+def test_many_requests_at_once_are_admitted_no_more_often_than_the_burst(limiter, client):
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(admitted(limiter, client))) for _ in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(results) == 3
+
+
+def test_off_means_that_redis_is_not_asked(line, set_flags, client):
+    off = RateLimiter(redis_client.connect(line.url), set_flags())
+    assert off.decide(client) is None
+    assert line.connections == 0
+
+
+def test_one_connection_serves_request_after_request(limiter, client, line):
+    for _ in range(5):
+        limiter.decide(client)
+    assert line.connections == 1
+
+
+def test_a_redis_that_forgot_the_script_is_told_it_again(limiter, client, redis_url):
+    limiter.decide(client)
+    with Redis.from_url(redis_url) as redis:
+        redis.script_flush()
+    assert [admitted(limiter, client) for _ in range(3)] == [True, True, False]
+
+
+def test_a_redis_that_was_restarted_is_used_at_once(limiter, client, line):
+    limiter.decide(client)
+    line.cut()
+    line.restore()
+    assert limiter.decide(client) is not None
+
+
+def test_without_redis_requests_pass_and_are_counted_as_unlimited(limiter, client, line):
+    line.cut()
+    before = outcome("unlimited")
+    assert [limiter.decide(client) for _ in range(5)] == [None] * 5
+    assert outcome("unlimited") == before + 5
+
+
+def test_a_redis_that_hangs_costs_one_request_its_timeout_and_the_others_nothing(limiter, client, line):
+    limiter.decide(client)
+    line.silence()
+    started = time.monotonic()
+    assert [limiter.decide(client) for _ in range(100)] == [None] * 100
+    assert time.monotonic() - started < 0.5
+    assert line.connections == 2
+
+
+def test_after_a_pause_one_request_asks_again_and_the_others_do_not_wait_for_it(limiter, client, line, clock):
+    line.silence()
+    limiter.decide(client)
+    clock.now += PAUSE_SECONDS
+    asked = line.connections
+    threads = [threading.Thread(target=limiter.decide, args=[client]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert line.connections == asked + 1
+
+
+def test_it_heals_by_itself_once_redis_is_back(limiter, client, line, clock):
+    line.cut()
+    assert limiter.decide(client) is None
+    line.restore()
+    assert limiter.decide(client) is None
+    clock.now += PAUSE_SECONDS
+    assert [admitted(limiter, client) for _ in range(4)] == [True, True, True, False]
+
+
+def test_state_that_is_no_number_lets_requests_pass(limiter, client, redis_url):
+    with Redis.from_url(redis_url) as redis:
+        redis.hset(KEY.format(client=client), "a", "b")
+    assert limiter.decide(client) is None
+
+
+def test_headers_round_up_so_that_nobody_comes_back_too_early():
+    refused = Limited(Quota(3, 5), Decision(False, 0, 1, 1_000_001))
+    assert refused.headers() == [
+        ("RateLimit-Policy", '"gcra";q=5;w=2'),
+        ("RateLimit", '"gcra";r=0;t=2'),
+        ("Retry-After", "1"),
+    ]
