@@ -6,7 +6,7 @@ if not now then
     local time = redis.call('TIME')
     now = time[1] * 1000000 + time[2]
 end
-local held = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
+local held = math.min(math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now), now + burst * interval)
 local pushed = held + interval
 local excess = pushed - burst * interval - now
 if excess > 0 then

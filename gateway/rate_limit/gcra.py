@@ -46,8 +46,11 @@ class Decision(NamedTuple):
 
 
 def decide(interval: int, burst: int, tat: int, now: int) -> tuple[Decision, int]:
-    """The decision on a request at ``now``, and the client's TAT after it. A client not seen before has TAT 0."""
-    held = max(tat, now)
+    """The decision on a request at ``now``, and the client's TAT after it. A client not seen before has TAT 0.
+
+    A TAT further ahead than a full burst was left by a slower quota; it counts as a full burst of this one.
+    """
+    held = min(max(tat, now), now + burst * interval)
     pushed = held + interval
     excess = pushed - burst * interval - now
     if excess > 0:
