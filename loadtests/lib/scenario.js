@@ -1,6 +1,6 @@
 // What every scenario shares: settings from `k6 run -e NAME=value`, arrival-rate options, and sending one request.
 // RATE per second; SETTLE (not measured) and DURATION in k6's notation; SEED fixes the requests.
-// The costlab runner also sets GAP (pause between SETTLE and DURATION in which it reads its probes), RUN and TRAFFIC.
+// GAP is the pause between the two, in which the costlab runner reads its probes; it also sets RUN and TRAFFIC.
 import { check } from 'k6';
 import exec from 'k6/execution';
 import http from 'k6/http';
@@ -8,17 +8,23 @@ import { Traffic, plannedCount } from './traffic.js';
 
 const BASE_URL = (__ENV.BASE_URL || 'http://127.0.0.1:8080').replace(/\/+$/, '');
 const API_KEY = __ENV.API_KEY || 'demo';
-const RATE = Number(__ENV.RATE || 30);
-const SEED = Number(__ENV.SEED || 1);
+const RATE = number('RATE', 30, (rate) => rate > 0);
+const SEED = number('SEED', 1, (seed) => Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32);
 const SETTLE = seconds(__ENV.SETTLE || '0s');
 const DURATION = seconds(__ENV.DURATION || '30s');
-const GAP = seconds(__ENV.GAP || '0s');
+const GAP = seconds(__ENV.GAP || '1s');
 // Virtual users for half a second's requests: many more would each be cold when its turn comes, which at 40/s added
 // 1 ms to the median. A longer stall makes k6 start more, up to MAX_VUS, at the price of a dropped request for each.
 const VUS = Number(__ENV.VUS || Math.min(128, Math.max(10, Math.ceil(RATE / 2))));
 const MAX_VUS = Number(__ENV.VUS || 128);
 const TIMEOUT = __ENV.TIMEOUT || '10s';
 const FIRST_MEASURED = plannedCount(RATE, SETTLE);
+
+function number(name, usual, allowed) {
+  const value = Number(__ENV[name] || usual);
+  if (!allowed(value)) throw new Error(`${name}=${__ENV[name]} is not allowed: RATE is above 0, SEED from 0 to 2^32 - 1`);
+  return value;
+}
 
 function seconds(text) {
   const units = { ms: 0.001, s: 1, m: 60, h: 3600 };
@@ -49,7 +55,7 @@ function microseconds(length) {
 }
 
 export function options(thresholds) {
-  const begin = SETTLE > 0 ? Math.max(1, SETTLE) + GAP : GAP;
+  const begin = SETTLE > 0 ? Math.max(1, SETTLE) + GAP : 0;
   const scenarios = { measure: stretch(DURATION, begin, '30s') };
   if (SETTLE > 0) scenarios.settle = stretch(SETTLE, 0, microseconds(GAP / 2));
   return { scenarios, thresholds, discardResponseBodies: true, systemTags: ['name', 'status', 'scenario'] };

@@ -35,6 +35,7 @@ from costlab.lab.load.processes import end
 from costlab.lab.load.spec import LoadError, LoadResult, LoadSpec, LoadStopped
 from costlab.lab.load.traffic import Traffic, planned_count
 
+DEFAULT_IMAGE = "grafana/k6:1.7.1"  # as in docker-compose.yml
 GAP = 1.0
 _SHORTEST = 1.0  # seconds: k6 refuses shorter scenarios
 _FLAGS = ["--quiet", "--no-color", "--no-usage-report", "--no-thresholds", "--summary-mode=disabled"]
@@ -76,7 +77,7 @@ def run_k6_in_docker(spec: LoadSpec, traffic: Traffic, hooks: Hooks) -> LoadResu
     docker = shutil.which("docker")
     if docker is None:
         raise LoadError("load: generator k6-docker needs the docker command, which is not on PATH")
-    image = os.environ.get("K6_IMAGE") or "grafana/k6:1.7.1"  # as in docker-compose.yml
+    image = os.environ.get("K6_IMAGE") or DEFAULT_IMAGE
     name = f"costlab-k6-{uuid.uuid4().hex[:12]}"
     version = _version([docker, "run", "--rm", image])
     scripts = scenario_of(spec).parent

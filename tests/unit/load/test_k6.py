@@ -12,12 +12,19 @@ import psutil
 import pytest
 
 from costlab.lab.load import LoadError, LoadSpec, LoadStopped, run_load
-from costlab.lab.load.k6 import find_k6
+from costlab.lab.load.k6 import DEFAULT_IMAGE, find_k6
 from tests.conditions import eventually
 from tests.unit.load.fake_server import BROWSE, CHECKOUT, LOADTESTS, fake_server
 
 K6 = find_k6()
 needs_k6 = pytest.mark.skipif(K6 is None, reason="no k6 here: put it on PATH or name it in $K6 to run its tests")
+
+
+def image_is_here() -> bool:
+    if shutil.which("docker") is None:
+        return False
+    command = ["docker", "image", "inspect", os.environ.get("K6_IMAGE", DEFAULT_IMAGE)]
+    return subprocess.run(command, capture_output=True, timeout=20, check=False).returncode == 0
 
 
 def run(url: str, hooks: dict | None = None, generator: str = "k6", **changes):
@@ -131,6 +138,19 @@ def test_stop_ends_k6_at_once():
     eventually(lambda: not k6_children())
 
 
+@pytest.mark.skipif(not image_is_here(), reason="no Docker engine with the k6 image: `docker pull` it or set K6_IMAGE")
+def test_k6_in_docker_measures_like_k6_outside_and_leaves_no_container():
+    with fake_server() as server:
+        result = run(server.url, generator="k6-docker")
+        assert len(server.received) == 150
+    assert (result.planned, result.sent, set(result.samples["status"])) == (100, 100, {200})
+    assert result.generator.startswith("k6 v")
+    names = subprocess.run(
+        ["docker", "ps", "--all", "--format", "{{.Names}}"], capture_output=True, text=True, check=True
+    )
+    assert "costlab-k6" not in names.stdout
+
+
 @needs_k6
 def test_a_scenario_that_fails_is_an_error_with_k6s_own_words(tmp_path):
     (tmp_path / "traffic").mkdir()
@@ -167,3 +187,8 @@ def test_every_scenario_is_one_that_k6_accepts_and_uses_arrival_rates_only(scrip
 @pytest.mark.parametrize("script", sorted(LOADTESTS.glob("*.js")), ids=lambda path: path.name)
 def test_every_scenario_stays_under_forty_lines(script):
     assert len(script.read_text().splitlines()) < 40
+
+
+def test_the_default_image_is_that_of_the_compose_file():
+    compose = (LOADTESTS.parent / "docker-compose.yml").read_text()
+    assert f"${{K6_IMAGE:-{DEFAULT_IMAGE}}}" in compose
