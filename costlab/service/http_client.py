@@ -149,7 +149,7 @@ class HttpClient:
             return self._exchange(method, message, deadline)
         except (TimeoutError, PoolTimeout) as error:
             raise UpstreamTimeout(f"{self.upstream} did not answer within {seconds:.2f} s") from error
-        except (OSError, httptools.HttpParserError) as error:
+        except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise UpstreamUnreachable(f"{self.upstream} cannot be reached: {error}") from error
 
     def _exchange(self, method: str, message: bytes, deadline: float) -> Answer:

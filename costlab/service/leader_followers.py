@@ -25,14 +25,29 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
+from gunicorn.http import errors
+from gunicorn.http.message import Request
 from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+
+from costlab.service import problem
 
 # One event for one thread; the descriptor is silent then, until that thread arms it again.
 _ONE_SHOT = select.EPOLLIN | select.EPOLLONESHOT
 TICK_SECONDS = 1.0
 STOP_TICK_SECONDS = 0.05
+_REFUSED = (
+    # Refused on their way out: the service's fault.
+    (errors.InvalidResponseHeader, 500),
+    (errors.InvalidResponseHeaderName, 500),
+    (errors.LimitRequestLine, 414),
+    (errors.ExpectationFailed, 417),
+    (errors.LimitRequestHeaders, 431),
+    (errors.UnsupportedTransferCoding, 501),
+    (errors.ParseException, 400),
+)
 
 
 class LeaderFollowersWorker(ThreadWorker):
@@ -57,6 +72,19 @@ class LeaderFollowersWorker(ThreadWorker):
     def handle_quit(self, sig, frame) -> None:
         """SIGQUIT and SIGINT: leave at once."""
         Worker.handle_quit(self, sig, frame)
+
+    def handle_error(self, req: Request | None, client: socket.socket, addr: object, exc: Exception) -> None:
+        """Answer what never became a request, as every error is answered: with a problem document."""
+        status = next((status for kind, status in _REFUSED if isinstance(exc, kind)), 500)
+        if status == 500:
+            self.log.exception("Error handling request")
+        body = problem.body(status, problem.UNEXPECTED if status == 500 else str(exc), {})
+        head = (
+            f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nContent-Type: {problem.MEDIA_TYPE}\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):  # the client has gone
+            client.sendall(head.encode() + body)
 
     def run(self) -> None:
         """Serve until told to stop, then finish what was begun."""

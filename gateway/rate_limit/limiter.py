@@ -7,6 +7,7 @@ timeout; for the next second nobody asks Redis, and after it one request tries a
 
 import hashlib
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -59,8 +60,9 @@ class Limited(NamedTuple):
 class RateLimiter:
     """Decides on requests per client, by the flags ``gateway.rate_limit``, ``..._rate`` and ``..._burst``."""
 
-    def __init__(self, redis: Redis, flags: Flags) -> None:
+    def __init__(self, redis: Redis, flags: Flags, clock: Callable[[], float] = time.monotonic) -> None:
         self._flags = flags
+        self._clock = clock
         self._class = redis.connection_pool.connection_class
         self._options = redis.connection_pool.connection_kwargs | {
             "socket_connect_timeout": CONNECT_SECONDS,
@@ -91,14 +93,14 @@ class RateLimiter:
 
     def _ask(self, client: str, quota: Quota) -> Decision | None:
         if self._ask_again_at:
-            now = time.monotonic()
+            now = self._clock()
             if now < self._ask_again_at:
                 return None
             self._ask_again_at = now + PAUSE_SECONDS  # the others go on without asking while this one tries
         try:
             decision = self._call(client, quota)
         except (RedisError, PoolTimeout) as error:
-            self._ask_again_at = time.monotonic() + PAUSE_SECONDS
+            self._ask_again_at = self._clock() + PAUSE_SECONDS
             self._pool.clear()
             logs.get("rate_limit").warning("rate_limit.redis_away", extra={"reason": str(error)})
             return None

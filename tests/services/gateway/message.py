@@ -24,9 +24,8 @@ class Reply:
         return values[0] if values else None
 
 
-def read_head(link: socket.socket) -> tuple[str, list[tuple[str, str]], bytes] | None:
+def read_head(link: socket.socket, data: bytes = b"") -> tuple[str, list[tuple[str, str]], bytes] | None:
     """Start line, headers and what was read beyond them; None when the connection ends before."""
-    data = b""
     while b"\r\n\r\n" not in data:
         more = link.recv(65536)
         if not more:
@@ -48,12 +47,12 @@ def read_body(link: socket.socket, headers: list[tuple[str, str]], rest: bytes) 
     return rest
 
 
-def read_reply(link: socket.socket, head: bool = False) -> Reply:
+def read_reply(link: socket.socket, head: bool = False, data: bytes = b"") -> Reply:
     """One answer."""
-    read = read_head(link)
+    read = read_head(link, data)
     assert read is not None, "the connection was closed without an answer"
     start, headers, rest = read
     status = int(start.split(" ", 2)[1])
     if status < 200:
-        return read_reply(link, head)
+        return read_reply(link, head, rest)
     return Reply(status, headers, b"" if head or status in (204, 304) else read_body(link, headers, rest))

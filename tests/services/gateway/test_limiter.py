@@ -27,19 +27,22 @@ class Line:
     def __init__(self, redis_url):
         parameters = Redis.from_url(redis_url).connection_pool.connection_kwargs
         self._target = (parameters["host"], parameters["port"])
-        self._links = []
+        self._links, self._threads = [], []
         self._listen(0)
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.connections = 0
         self._silent = False
 
     def cut(self):
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for link in self._links:
+        # A shutdown ends the wait of the thread that accepts or reads there.
+        for link in (self._listener, *self._links):
             with contextlib.suppress(OSError):
                 link.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for link in (self._listener, *self._links):
+            link.close()
+        self._links, self._threads = [], []
 
     def silence(self):
         self.cut()
@@ -55,7 +58,11 @@ class Line:
     def _listen(self, port):
         self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
+        self._begin(self._accept, self._listener)
+
+    def _begin(self, target, *args):
+        self._threads.append(threading.Thread(target=target, args=args, daemon=True))
+        self._threads[-1].start()
 
     def _accept(self, listener):
         while True:
@@ -69,7 +76,7 @@ class Line:
                 other = socket.create_connection(self._target)
                 self._links.append(other)
                 for pair in ((link, other), (other, link)):
-                    threading.Thread(target=_pipe, args=pair, daemon=True).start()
+                    self._begin(_pipe, *pair)
 
 
 def _pipe(source, sink):
