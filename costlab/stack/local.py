@@ -18,7 +18,7 @@ import signal as signals
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from costlab.stack import ServiceStatus, StackError, Usage, log_files, ports, processes
@@ -177,7 +177,7 @@ class LocalStack:
     def _launch(self, topology: Topology, report: Report) -> None:
         for name in ("control", "redis", "run"):
             (self._state / name).mkdir(mode=0o700, exist_ok=True)
-        if not self._database.exists():
+        if "postgres" in topology.services and not self._database.exists():
             report("making a PostgreSQL cluster")
         programs = [self._program(service) for service in topology.services.values()]
         self._record.touch(mode=0o600)
@@ -222,8 +222,10 @@ class LocalStack:
     def _stop(self) -> None:
         """Services first, then PostgreSQL, Redis and the supervisor; returns when all are gone."""
         if self._supervisor.answers():
-            self._supervisor.stop([name for name in self._programs() if name not in EMBEDDED], STOP_SECONDS)
-            self._supervisor.shutdown()
+            # Whatever does not end in an orderly way, the supervisor included, is ended below.
+            with suppress(StackError):
+                self._supervisor.stop([name for name in self._programs() if name not in EMBEDDED], STOP_SECONDS)
+                self._supervisor.shutdown()
             processes.wait_gone(self._ours(), STOP_SECONDS)
         self._end_ours()
         self._forget()

@@ -23,14 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.xmlrpc import SupervisorTransport
-
 from costlab.stack import ROOT, StackError
 from costlab.stack.processes import MARK
+from costlab.stack.unix_http import UnixConnection
 
 _SOCKET = "supervisor.sock"
 _CONFIGURATION = "supervisord.conf"
 _START_SECONDS = 10.0
+_ANSWER_SECONDS = 5.0
 # sockaddr_un holds 108 bytes on Linux and 104 on macOS.
 _LONGEST_SOCKET_PATH = 100
 _UNWANTED = ("GUNICORN_CMD_ARGS", "PROMETHEUS_MULTIPROC_DIR")
@@ -198,7 +198,7 @@ class Supervisor:
 
     def _call(self, method: str, *arguments: object) -> Any:
         with _reachable(self._state / _SOCKET) as path:
-            transport = SupervisorTransport(None, None, f"unix://{path}")
+            transport = _Transport(path)
             proxy = xmlrpc.client.ServerProxy("http://localhost", transport)
             try:
                 return getattr(proxy.supervisor, method)(*arguments)
@@ -208,6 +208,16 @@ class Supervisor:
                 raise StackError(f"the supervisor of {self._state} does not answer: {error}") from error
             finally:
                 transport.close()
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def make_connection(self, host: object) -> UnixConnection:
+        self._connection = host, UnixConnection(self._path, _ANSWER_SECONDS)
+        return self._connection[1]
 
 
 @contextmanager
