@@ -58,6 +58,7 @@ def test_metrics_are_declared_in_one_module_only():
 def _settings() -> dict[str, str]:
     import services.cache_proxy.settings
     import services.orders.settings
+    import services.prepare
     import services.users.settings
     import services.worker.settings  # noqa: F401 - importing registers the subclasses
 

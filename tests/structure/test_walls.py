@@ -4,7 +4,7 @@ import pytest
 
 from tests.structure.source import ROOT, imports, modules
 
-KIT = ("costlab.service", "costlab.resilience")
+KIT = ("costlab.service", "costlab.resilience", "costlab.failure")
 FORBIDDEN_NAMES = {"utils", "util", "common", "core", "helpers", "misc"}
 
 
