@@ -4,6 +4,7 @@ Each service writes its part from the models that validate its input (costlab/se
 does not route is left out, and what the gateway adds is added: the prefix, the API key, its own refusals.
 """
 
+import math
 import re
 import threading
 import time
@@ -13,7 +14,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response
 
-from costlab.service import problem
+from costlab.service import context, problem
 from costlab.service.http_client import HttpClient, UpstreamError
 from costlab.service.openapi import PROBLEM_SCHEMA, VERSION
 from gateway import routes
@@ -21,6 +22,7 @@ from gateway import routes
 # Long enough that nobody makes the services write it per request, short enough to see a new version.
 KEEP_SECONDS = 60.0
 _PARAMETER = re.compile(r"\{[^}]+\}")
+ASK_SECONDS = 3.0
 _REFUSALS = {
     401: "The API key is nobody's.",
     429: "The client is over its rate; Retry-After says when to come back.",
@@ -45,16 +47,21 @@ class SchemaConflict(Exception):
 def blueprint(services: Sequence[HttpClient], clock: Callable[[], float] = time.monotonic) -> Blueprint:
     """The route /openapi.json; 503 while a service that is needed for it cannot be asked."""
     pages = Blueprint("openapi", __name__)
-    lock = threading.Lock()
-    kept: tuple[float, bytes] = (-KEEP_SECONDS, b"")
+    asking = threading.Lock()
+    kept: tuple[float, bytes] = (-math.inf, b"")
 
     @pages.get("/openapi.json")
     def document() -> Response:
         nonlocal kept
-        with lock:
-            if clock() - kept[0] >= KEEP_SECONDS:
+        if clock() - kept[0] >= KEEP_SECONDS:
+            # One thread asks; were the others to wait for it, a service that hangs would take the whole gateway along.
+            if not asking.acquire(blocking=False):
+                raise _unavailable("the services are being asked for it")
+            try:
                 kept = clock(), orjson.dumps(merge([_ask(service) for service in services]))
-            return Response(kept[1], content_type="application/json")
+            finally:
+                asking.release()
+        return Response(kept[1], content_type="application/json")
 
     return pages
 
@@ -77,19 +84,22 @@ def merge(parts: Sequence[Part]) -> dict[str, Any]:
         # The empty alternative: a request without a key is answered too.
         "security": [{"apiKey": []}, {}],
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": dict(sorted(schemas.items())), "securitySchemes": {"apiKey": _KEY}},
+        "components": {
+            "schemas": dict(sorted(schemas.items())),
+            "responses": _refusals(),
+            "securitySchemes": {"apiKey": _KEY},
+        },
     }
 
 
 def _public(details: Part) -> dict[str, Any]:
-    refusals = {
-        str(status): {
-            "description": text,
-            "content": {problem.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status, text in _REFUSALS.items()
-    }
+    refusals = {str(status): {"$ref": f"#/components/responses/{status}"} for status in _REFUSALS}
     return {**details, "responses": {**refusals, **details["responses"]}}
+
+
+def _refusals() -> dict[str, Any]:
+    content = {problem.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {str(status): {"description": text, "content": content} for status, text in _REFUSALS.items()}
 
 
 def _routed(path: str, method: str) -> bool:
@@ -98,6 +108,9 @@ def _routed(path: str, method: str) -> bool:
 
 
 def _ask(service: HttpClient) -> Part:
+    request = context.current()
+    if request is not None:
+        request.deadline = time.monotonic() + ASK_SECONDS
     try:
         answer = service.get("/openapi.json")
     except UpstreamError as error:
