@@ -149,13 +149,20 @@ class ComposeStack:
         command = [*self._command, "up", "--detach", "--no-build", "--quiet-pull", *names]
         report("starting containers")
         shown: dict[str, str] = {}
+        # The end of an earlier run must not be taken for a failure of this one.
+        self._compose("rm", "--force", "prepare")
         with (
             self._log.open("ab") as log,
             subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT) as process,
         ):
-            while process.poll() is None:
-                self._show_progress(shown, report)
-                time.sleep(0.3)
+            try:
+                while process.poll() is None:
+                    self._show_progress(shown, report)
+                    self._refuse_failed()
+                    time.sleep(0.3)
+            except BaseException:
+                process.terminate()
+                raise
         if process.returncode:
             self._refuse_failed(patience=1)
             raise StackError(f"docker compose up: {self._last_words()}")
