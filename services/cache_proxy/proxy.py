@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from costlab.service import logs, metrics, problem
+from costlab.service import context, logs, metrics, problem
 from costlab.service.door import ROUTE
 from costlab.service.flags import Flags
 from costlab.service.http_client import Answer, HttpClient, UpstreamError, UpstreamRefused, UpstreamTimeout
@@ -74,7 +74,7 @@ class Proxy:
         strategy = STRATEGIES[self._flags["cache.strategy"]]
         if strategy.looks and rules.may_look(environ):
             return self._read_through(environ, path, target, origin, strategy)
-        self._requests["bypass",].inc()
+        self._count("bypass")
         return _reply(_get(origin, target, rules.handed_on(environ)), "costlab; fwd=bypass")
 
     def _read_through(
@@ -84,13 +84,13 @@ class Proxy:
             generation, entry = self._cache.look_up(path, target)
             now, ttl = self._clock(), self._flags["cache.ttl"]
             if entry is not None and strategy.on_read(entry, now, ttl) is Action.SERVE:
-                self._requests["hit",].inc()
+                self._count("hit")
                 return _hit(entry, now, min(entry.fresh, ttl), environ.get("HTTP_IF_NONE_MATCH"))
             generation = generation or self._cache.begin(path)
         except CacheAway:
-            self._requests["error",].inc()
+            self._count("error")
             return _reply(_get(origin, target, rules.handed_on(environ)), "costlab; fwd=bypass; detail=redis-away")
-        self._requests["miss",].inc()
+        self._count("miss")
         forwarded = "costlab; fwd=uri-miss" if entry is None else "costlab; fwd=stale"
         asked_at = self._clock()
         answer = _get(origin, target, [])
@@ -106,15 +106,21 @@ class Proxy:
         cost = max(0.0, self._clock() - asked_at)
         lifetime = strategy.lifetime(self._flags["cache.ttl"], cost)
         limit = rules.freshness_limit(answer)
-        if limit <= cost:
+        fresh, keep = min(lifetime.fresh, limit), min(lifetime.keep, limit) - cost
+        if keep <= 0:
             return False
-        fresh, keep = min(lifetime.fresh, limit), min(lifetime.keep, limit)
         entry = Entry(generation, asked_at, fresh, cost, rules.returned(answer.headers), answer.body)
         try:
             self._cache.put(path, target, entry, keep)
         except CacheAway:
             return False
         return True
+
+    def _count(self, outcome: str) -> None:
+        self._requests[outcome,].inc()
+        request = context.current()
+        if request is not None and request.span is not None:
+            request.span.set_attribute("costlab.cache.outcome", outcome)
 
 
 class _Bug(problem.Problem):

@@ -118,7 +118,7 @@ class Consumer:
         except RedisError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a job does wrong, the next job must get its turn
-            self._fail(delivery, f"{type(error).__name__}: {error}")
+            self._fail(delivery, error)
             return
         self._stream.finish(delivery)
         self._jobs["done" if new else "duplicate",].inc()
@@ -137,15 +137,16 @@ class Consumer:
                 if stopped.wait(min(RETRY_SECONDS, self._claim_ms / 2000)):
                     raise _Stopping from error
 
-    def _fail(self, delivery: Delivery, reason: str) -> None:
+    def _fail(self, delivery: Delivery, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {error}"
+        logs.get("consumer").warning("job.failed", exc_info=error, extra={"deliveries": delivery.count})
         request = context.current()
         if request is not None and request.span is not None:
             request.span.set_status(StatusCode.ERROR, reason)
         if delivery.count >= self._attempts:
             self._bury(delivery, reason)
-            return
-        logs.get("consumer").warning("job.failed", extra={"reason": reason, "deliveries": delivery.count})
-        self._jobs["failed",].inc()
+        else:
+            self._jobs["failed",].inc()
 
     def _bury(self, delivery: Delivery, reason: str) -> None:
         if self._stream.bury(delivery, reason):

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 from services.worker.consumer import Consumer
@@ -36,8 +37,9 @@ class ConsumerPool:
     def stop(self) -> None:
         """Take no more jobs; returns when those in hand are done."""
         self._stopped.set()
+        deadline = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
-            thread.join(STOP_SECONDS)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def check(self) -> None:
         """Raise unless every consumer is running."""

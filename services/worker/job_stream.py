@@ -10,7 +10,8 @@ later another consumer claims it, and the entry's delivery count, which Redis ke
 
 Trade-off: at least once. A consumer that is slow rather than dead is taken over too, and both finish; the effect is
 made once by the job's key. Finished entries are deleted, so the stream's length is what is still to do; the last
-generated id stays, by which the relay in orders sees whether Redis has lost data.
+generated id stays, by which the relay in orders sees whether Redis has lost data. Dead letters stay until somebody
+has looked at them: nothing trims ``orders:dead``.
 Use instead: a list with BLMOVE, when one consumer at a time is enough.
 
 When Redis has lost the group, it is made again from the start of the stream: nothing that is there is skipped.

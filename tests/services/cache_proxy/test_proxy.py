@@ -74,6 +74,28 @@ def test_what_the_origin_keeps_to_itself_is_asked_every_time(stack, directive):
     assert len(stack.origin.asked) == 2
 
 
+def test_an_answer_that_took_longer_than_it_may_live_is_not_stored(stack):
+    def slow(request):
+        stack.clock.forward(30)
+        return version(1)
+
+    stack.origin.answer = slow
+    assert [stack.status("/users/7") for _ in range(2)] == ["fwd=uri-miss"] * 2
+
+
+def test_age_counts_from_when_the_origin_was_asked(stack):
+    """The origin may have read its state at the start of the two seconds it took."""
+
+    def slow(request):
+        stack.clock.forward(2)
+        return version(1)
+
+    stack.origin.answer = slow
+    stack.get("/users/7")
+    assert stack.get("/users/7").headers["Age"] == "2"
+    assert stack.status("/users/7") == "hit; ttl=28"
+
+
 def test_different_queries_are_different_answers_and_their_order_is_not(stack):
     stack.get("/users/7/orders?limit=5&after=9")
     assert stack.status("/users/7/orders?after=9&limit=5") == "hit; ttl=30"
