@@ -8,7 +8,7 @@ A database that cannot be reached or does not answer in time becomes a 503; noth
 deadline. A statement outside a transaction is sent once more when the connection it used turned out to be dead.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -123,6 +123,15 @@ class Database:
         )
         link.autocommit = True
         return link
+
+
+def array(values: Iterable[int]) -> str:
+    """``values`` as one array literal: however many they are, PostgreSQL counts one and the same statement.
+
+    >>> array([1, 2, 3])
+    '{1,2,3}'
+    """
+    return f"{{{','.join(map(str, values))}}}"
 
 
 _SYSTEM = {"db.system.name": "postgresql"}

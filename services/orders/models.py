@@ -14,6 +14,8 @@ Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 
 
 class Product(BaseModel):
+    """A product; price in cents, weight in grams."""
+
     id: int
     name: str
     category: str
@@ -23,6 +25,8 @@ class Product(BaseModel):
 
 
 class NewOrderLine(BaseModel):
+    """How many of which product."""
+
     model_config = ConfigDict(extra="forbid")
 
     product_id: Id
@@ -30,6 +34,8 @@ class NewOrderLine(BaseModel):
 
 
 class NewOrder(BaseModel):
+    """What to order for whom."""
+
     model_config = ConfigDict(extra="forbid")
 
     user_id: Id
@@ -37,12 +43,16 @@ class NewOrder(BaseModel):
 
 
 class OrderLine(BaseModel):
+    """A line of an order, at the price of its day."""
+
     product_id: int
     quantity: int
     price_cents: int
 
 
 class Order(BaseModel):
+    """An order and its lines."""
+
     id: int
     user_id: int
     status: str
@@ -52,6 +62,8 @@ class Order(BaseModel):
 
 
 class HistoryPage(BaseModel):
+    """Which page of a history."""
+
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(20, ge=1, le=MAX_PAGE, description="orders per page")
@@ -66,11 +78,15 @@ class History(BaseModel):
 
 
 class TopProduct(BaseModel):
+    """How many of a product were sold."""
+
     product_id: int
     quantity: int
 
 
 class Statistics(BaseModel):
+    """Totals over all orders, and the ten products sold most."""
+
     orders: int
     revenue_cents: int
     mean_total_cents: float

@@ -27,6 +27,7 @@ from psycopg2.extensions import connection, cursor
 from redis import Redis
 
 from costlab.service import logs, metrics
+from costlab.service.database import array
 
 STREAM = "orders:placed"
 POLL_SECONDS = 1.0
@@ -122,7 +123,7 @@ class Relay:
                 highest = self._take_back(statements, lost.last)
                 continue
             if rows:
-                statements.execute(_MARK, [[row[0] for row in rows], *map(list, zip(*ids, strict=True))])
+                statements.execute(_MARK, [array(row[0] for row in rows), *map(array, zip(*ids, strict=True))])
                 metrics.OUTBOX_PUBLISHED.inc(len(rows))
                 highest = ids[-1]
             self._report_recovery()

@@ -8,7 +8,7 @@ import orjson
 from psycopg2.extensions import cursor
 
 from costlab.service import context
-from costlab.service.database import Database
+from costlab.service.database import Database, array
 from services.orders.models import MAX_ID
 
 Order = dict[str, Any]
@@ -107,7 +107,7 @@ class OrderStore:
     def _with_lines(self, rows: Sequence[tuple[Any, ...]]) -> list[Order]:
         orders = {row[0]: _order(row, []) for row in rows}
         if orders:
-            for order_id, *line in self._database.query(_LINES, [list(orders)]):
+            for order_id, *line in self._database.query(_LINES, [array(orders)]):
                 orders[order_id]["lines"].append(_line(*line))
         return list(orders.values())
 
@@ -116,8 +116,8 @@ def _insert(statements: cursor, order_id: int | None, user_id: int, lines: Seque
     total = sum(line["quantity"] * line["price_cents"] for line in lines)
     statements.execute(_ADD_ORDER, [order_id, user_id, total])
     order = _order(statements.fetchone(), list(lines))
-    columns = [[line[name] for line in lines] for name in ("product_id", "quantity", "price_cents")]
-    statements.execute(_ADD_LINES, [order["id"], list(range(1, len(lines) + 1)), *columns])
+    columns = [array(line[name] for line in lines) for name in ("product_id", "quantity", "price_cents")]
+    statements.execute(_ADD_LINES, [order["id"], array(range(1, len(lines) + 1)), *columns])
     request = context.current()
     traceparent = request.traceparent if request is not None else ""
     statements.execute(_ADD_MESSAGE, [f"order:{order['id']}", orjson.dumps(order).decode(), traceparent])

@@ -23,6 +23,8 @@ Email = Annotated[str, StringConstraints(min_length=3, max_length=254, pattern=_
 
 
 class User(BaseModel):
+    """A user."""
+
     id: int
     name: str
     email: str
@@ -37,12 +39,16 @@ class Users(BaseModel):
 
 
 class UserBatch(BaseModel):
+    """The query of a batch."""
+
     model_config = ConfigDict(extra="forbid")
 
     ids: UserIds = Field(description="1 to 100 ids, separated by commas")
 
 
 class NewUser(BaseModel):
+    """What a user is made of."""
+
     model_config = ConfigDict(extra="forbid")
 
     name: Name

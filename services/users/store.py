@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from costlab.service.database import Database
+from costlab.service.database import Database, array
 from services.users.models import MAX_ID
 
 User = dict[str, Any]
@@ -31,7 +31,7 @@ class UserStore:
 
     def batch(self, ids: Sequence[int]) -> list[User]:
         """The users that exist among ``ids``, each once, in the order of their first mention."""
-        found = {row[0]: _user(row) for row in self._database.query(_BATCH, [list(ids)])}
+        found = {row[0]: _user(row) for row in self._database.query(_BATCH, [array(ids)])}
         return [found[user_id] for user_id in dict.fromkeys(ids) if user_id in found]
 
     def add(self, name: str, email: str) -> User | None:

@@ -1,10 +1,12 @@
 """A prepared database, and services as they run: real PostgreSQL, real Redis, real HTTP between them."""
 
 import secrets
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +18,13 @@ from flask import Flask
 from prometheus_client import REGISTRY
 from psycopg2 import sql
 from psycopg2.extensions import connection
+from redis import Redis
+from redis.exceptions import RedisError
 from werkzeug.serving import make_server
 
+from costlab.stack import binaries
 from services.prepare import PrepareSettings, prepare
+from tests.conditions import eventually
 
 PASSWORD = "costlab"
 
@@ -80,6 +86,44 @@ def fresh_database_url(postgres_url: str) -> Iterator[str]:
             statements.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
             yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
             statements.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+class MortalRedis:
+    """A Redis of one test, without a file: killed, it has lost everything."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port = probe.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Return when it answers."""
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen(
+            [binaries.redis().program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        eventually(self._answers, within=10)
+
+    def kill(self) -> None:
+        """Kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+
+    def _answers(self) -> bool:
+        with Redis.from_url(self.url) as client, suppress(RedisError):
+            return client.ping()
+        return False
+
+
+@pytest.fixture
+def mortal_redis() -> Iterator[MortalRedis]:
+    """A Redis that the test may kill and start again."""
+    redis = MortalRedis()
+    redis.start()
+    yield redis
+    redis.kill()
 
 
 @contextmanager

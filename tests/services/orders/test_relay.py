@@ -33,8 +33,8 @@ def make(database, redis_url):
     """``make()``: a relay that is not started yet."""
     clients = []
 
-    def relay(kind=Relay, dsn=None):
-        clients.append(redis_client.connect(redis_url))
+    def relay(kind=Relay, dsn=None, url=redis_url):
+        clients.append(redis_client.connect(url))
         return kind(dsn or database.url("orders_relay"), clients[-1])
 
     yield relay
@@ -169,6 +169,17 @@ def test_what_redis_lost_is_published_again(make, store, stream):
         eventually(lambda: published(stream) == keys)
         stream.delete(STREAM)
         eventually(lambda: published(stream) == keys)
+
+
+def test_orders_survive_a_redis_that_is_killed_with_all_its_data(make, store, stream, database, mortal_redis):
+    with at_work(make(url=mortal_redis.url)), Redis.from_url(mortal_redis.url, decode_responses=True) as client:
+        keys = place(store, 5)
+        eventually(lambda: published(client) == keys)
+        eventually(lambda: marked(database))
+        mortal_redis.kill()
+        keys += place(store, 5)
+        mortal_redis.start()
+        eventually(lambda: published(client) == keys, within=10)
 
 
 def test_only_what_redis_lost_is_published_again(make, store, stream, database):
