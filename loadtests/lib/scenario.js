@@ -1,6 +1,7 @@
 // What every scenario shares: settings from `k6 run -e NAME=value`, arrival-rate options, and sending one request.
-// RATE per second; SETTLE (not measured) and DURATION in k6's notation; SEED fixes the requests.
-// GAP is the pause between the two, in which the costlab runner reads its probes; it also sets RUN and TRAFFIC.
+// RATE is per second; SETTLE (not measured) and DURATION are written as 30s; SEED fixes the requests. GAP is the pause
+// between SETTLE and DURATION: DRAIN for the last answers, the rest for the costlab runner to read its probes. The
+// runner also sets RUN, VUS, TIMEOUT and TRAFFIC.
 import { check } from 'k6';
 import exec from 'k6/execution';
 import http from 'k6/http';
@@ -12,7 +13,8 @@ const RATE = number('RATE', 30, (rate) => rate > 0);
 const SEED = number('SEED', 1, (seed) => Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32);
 const SETTLE = seconds(__ENV.SETTLE || '0s');
 const DURATION = seconds(__ENV.DURATION || '30s');
-const GAP = seconds(__ENV.GAP || '1s');
+const GAP = seconds(__ENV.GAP || '1500ms');
+const DRAIN = Math.min(0.3, GAP);
 // Virtual users for half a second's requests: many more would each be cold when its turn comes, which at 40/s added
 // 1 ms to the median. A longer stall makes k6 start more, up to MAX_VUS, at the price of a dropped request for each.
 const VUS = Number(__ENV.VUS || Math.min(128, Math.max(10, Math.ceil(RATE / 2))));
@@ -57,7 +59,7 @@ function microseconds(length) {
 export function options(thresholds) {
   const begin = SETTLE > 0 ? Math.max(1, SETTLE) + GAP : 0;
   const scenarios = { measure: stretch(DURATION, begin, '30s') };
-  if (SETTLE > 0) scenarios.settle = stretch(SETTLE, 0, microseconds(GAP / 2));
+  if (SETTLE > 0) scenarios.settle = stretch(SETTLE, 0, microseconds(DRAIN));
   return { scenarios, thresholds, discardResponseBodies: true, systemTags: ['name', 'status', 'scenario'] };
 }
 

@@ -14,7 +14,7 @@ import pytest
 from costlab.lab.load import LoadError, LoadSpec, LoadStopped, run_load
 from costlab.lab.load.k6 import DEFAULT_IMAGE, find_k6
 from tests.conditions import eventually
-from tests.unit.load.fake_server import BROWSE, CHECKOUT, LOADTESTS, fake_server
+from tests.unit.load.fake_server import BROWSE, CHECKOUT, LOADTESTS, fake_server, shows_a_stall
 
 K6 = find_k6()
 needs_k6 = pytest.mark.skipif(K6 is None, reason="no k6 here: put it on PATH or name it in $K6 to run its tests")
@@ -77,17 +77,17 @@ def test_k6_sends_the_same_requests_as_the_built_in_generator():
 
 
 @needs_k6
-def test_k6_and_the_built_in_generator_report_the_same_median_and_rate():
-    """A server that takes 20 ms; both add what they themselves need, about 1 ms on an idle machine."""
-    medians = {}
+def test_k6_and_the_built_in_generator_report_the_same_latency_and_rate():
+    """A server that takes 40 ms. Compared is the fastest tenth, which a busy machine disturbs least."""
+    fast = {}
     for generator in ("k6", "open-model"):
         with fake_server() as server:
-            server.service_seconds = 0.02
-            result = run(server.url, generator=generator)
-            medians[generator] = np.median(result.samples["latency"])
+            server.service_seconds = 0.04
+            result = run(server.url, generator=generator, connections=50)
+            fast[generator] = np.quantile(result.samples["latency"], 0.1)
             assert result.sent == 100
-    assert medians["k6"] == pytest.approx(medians["open-model"], rel=0.2)
-    assert min(medians.values()) > 0.02
+    assert fast["k6"] == pytest.approx(fast["open-model"], rel=0.25)
+    assert min(fast.values()) > 0.04
 
 
 @needs_k6
@@ -114,10 +114,7 @@ def test_k6_shows_a_stall_as_theory_says():
     with fake_server() as server:
         hooks = {"on_measure_start": lambda: server.pause(after=1.5, seconds=1)}
         result = run(server.url, hooks=hooks, seconds=4, connections=100)
-    latency = result.samples["latency"]
-    assert latency.mean() == pytest.approx(0.125, rel=0.3)
-    for x in (0.25, 0.5, 0.75):
-        assert (latency > x).mean() == pytest.approx((1 - x) / 4, abs=0.06)
+    shows_a_stall(result.samples["latency"], stall=1.0, length=4.0)
 
 
 @needs_k6
