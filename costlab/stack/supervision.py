@@ -31,14 +31,14 @@ _SOCKET = "supervisor.sock"
 _CONFIGURATION = "supervisord.conf"
 _START_SECONDS = 10.0
 _ANSWER_SECONDS = 5.0
-# sockaddr_un holds 108 bytes on Linux and 104 on macOS.
-_LONGEST_SOCKET_PATH = 100
+# sockaddr_un holds 108 bytes on Linux and 104 on macOS, and supervisord appends its pid while it makes the socket.
+_LONGEST_SOCKET_PATH = 90
 _UNWANTED = ("GUNICORN_CMD_ARGS", "PROMETHEUS_MULTIPROC_DIR")
 
 _HEAD = """\
 ; Written by costlab at every start. Paths are relative to this folder.
 [unix_http_server]
-file=supervisor.sock
+file={socket}
 chmod=0600
 [supervisord]
 logfile=logs/supervisord.log
@@ -142,17 +142,10 @@ class Supervisor:
             (self._state / folder).mkdir(exist_ok=True)
         for program in programs:
             self.write_script(program)
-        (self._state / _CONFIGURATION).write_text(self._configuration(programs))
         (self._state / _SOCKET).unlink(missing_ok=True)
-        inherited = {name: value for name, value in environment.items() if _is_inherited(name)}
-        done = subprocess.run(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", _CONFIGURATION],
-            cwd=self._state, env={**inherited, MARK: str(self._state)}, start_new_session=True,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-        )  # fmt: skip
-        if done.returncode:
-            last = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
-            raise StackError(f"the supervisor does not start: {last[-1]}")
+        with _reachable(self._state / _SOCKET) as socket:
+            (self._state / _CONFIGURATION).write_text(self._configuration(programs, self._shown(socket)))
+            self._start_daemon(environment)
         self._wait_answering()
 
     def write_script(self, program: Program) -> None:
@@ -171,9 +164,20 @@ class Supervisor:
     def _script(self, program: Program) -> Path:
         return program.script or self._state / "run" / f"{program.name}.sh"
 
-    def _configuration(self, programs: Sequence[Program]) -> str:
+    def _start_daemon(self, environment: Mapping[str, str]) -> None:
+        inherited = {name: value for name, value in environment.items() if _is_inherited(name)}
+        done = subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", _CONFIGURATION],
+            cwd=self._state, env={**inherited, MARK: str(self._state)}, start_new_session=True,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
+        if done.returncode:
+            last = (done.stderr or done.stdout).strip().splitlines() or [f"exit code {done.returncode}"]
+            raise StackError(f"the supervisor does not start: {last[0]}")
+
+    def _configuration(self, programs: Sequence[Program], socket: Path) -> str:
         root = "user=root" if os.geteuid() == 0 else ""
-        return _HEAD.format(user=root) + "".join(
+        return _HEAD.format(socket=socket, user=root) + "".join(
             _PROGRAM.format(
                 name=program.name,
                 script=self._shown(self._script(program)),
@@ -185,9 +189,9 @@ class Supervisor:
             for program in programs
         )
 
-    def _shown(self, script: Path) -> Path:
+    def _shown(self, path: Path) -> Path:
         """Relative where it can be: a state folder may have any name."""
-        return script.relative_to(self._state) if script.is_relative_to(self._state) else script
+        return path.relative_to(self._state) if path.is_relative_to(self._state) else path
 
     def _wait_answering(self) -> None:
         deadline = time.monotonic() + _START_SECONDS

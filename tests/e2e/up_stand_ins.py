@@ -1,0 +1,13 @@
+"""``costlab up`` as a person runs it, on the stand-ins: up_stand_ins.py STATE TOPOLOGY."""
+
+import os
+import sys
+from pathlib import Path
+
+from costlab import cli
+from costlab.stack.local import LocalStack
+
+state, topology = map(Path, sys.argv[1:])
+cli.stack.open_stack = lambda _target: LocalStack(state, os.environ, topology)
+sys.argv[1:] = ["up"]
+cli.main()
