@@ -84,6 +84,8 @@ def test_two_requests_at_once_under_one_key_make_one_order(app, key, database):
     assert _placed("created") - created == 20
     claimed = "select count(*), count(distinct order_id) from orders.idempotency_keys where key like %s"
     assert database.rows(claimed, f"{key}-%") == [(20, 20)]
+    orders = "select count(*) from orders.idempotency_keys join orders.orders on id = order_id where key like %s"
+    assert database.one(orders, f"{key}-%") == 20
 
 
 def test_the_slower_of_two_waits_for_the_faster_to_commit(database, store, key):
