@@ -7,7 +7,8 @@ import yaml
 
 from costlab.stack.compose import ROOT
 
-SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+COMPOSE_FILE = (ROOT / "docker-compose.yml").read_text()
+SERVICES = yaml.safe_load(COMPOSE_FILE)["services"]
 OURS = [name for name, service in SERVICES.items() if str(service["image"]).startswith("${COSTLAB_IMAGE")]
 
 
@@ -47,3 +48,10 @@ def test_prometheus_asks_every_service_that_has_metrics():
     scrapes = yaml.safe_load((ROOT / "infra" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
     targets = next(scrape for scrape in scrapes if scrape["job_name"] == "costlab")["static_configs"][0]["targets"]
     assert sorted(targets) == sorted(f"{name}:9000" for name in OURS if name != "prepare")
+
+
+def test_every_variable_is_documented_with_its_default():
+    documented = (ROOT / "docs" / "settings.md").read_text()
+    for name, default in re.findall(r"\$\{(\w+):?-([^}]*)\}", COMPOSE_FILE):
+        assert f"`{name}`" in documented, name
+        assert default in documented, f"{name}: {default}"
