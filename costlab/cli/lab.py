@@ -66,6 +66,8 @@ def rebuild(
 ) -> None:
     """Rebuild the HTML report of a result, from its file alone."""
     target = output or path.with_suffix(".html")
+    if target.resolve() == path.resolve():
+        raise LabError(f"{path} is the result itself; the report needs another place (--output)")
     report.write(result.load(path), target)
     typer.echo(target)
 
@@ -108,7 +110,7 @@ def days(as_json: AsJson = False) -> None:
 def _tracked(day: catalogue.Day) -> dict[str, str]:
     row = {"day": day.slug, "question": experiment.load(day.file).question}
     row |= dict.fromkeys(("verdict", "change", "usd", "commit"), "-")
-    concluded = [one for one in map(result.load, _results(day)) if one.conclusion is not None]
+    concluded = [one for one in _results(day) if one.conclusion is not None]
     if not concluded:
         return row
     latest = concluded[-1]
@@ -123,8 +125,13 @@ def _tracked(day: catalogue.Day) -> dict[str, str]:
     return row
 
 
-def _results(day: catalogue.Day) -> list[Path]:
-    return sorted((result.RUNS / day.slug).glob("*.json"))
+def _results(day: catalogue.Day) -> Iterator[result.Result]:
+    """The results of a day, oldest first. A damaged one is told of and does not hide the others."""
+    for path in sorted((result.RUNS / day.slug).glob("*.json")):
+        try:
+            yield result.load(path)
+        except LabError as error:
+            typer.echo(f"costlab: {error}", err=True)
 
 
 @contextmanager

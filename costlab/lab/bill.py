@@ -204,7 +204,7 @@ def _with(given: Assumptions, **changes: float) -> Assumptions:
 def break_even_words(difference: Difference) -> str:
     """When the variant is cheaper than the baseline, in words."""
     if difference.break_even is None:
-        return "cheaper at any traffic" if difference.cheaper_above else "dearer at any traffic (up to R = 1,000,000)"
+        return "cheaper at any traffic" if difference.cheaper_above else "dearer at any traffic up to R = 1,000,000"
     side = "above" if difference.cheaper_above else "below"
     return f"cheaper {side} R = {difference.break_even:,.0f} requests per user and day"
 

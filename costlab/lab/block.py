@@ -68,7 +68,12 @@ class Guard(Closed):
 
 
 class Block(Closed):
-    """One variant under load for one stretch."""
+    """One variant under load for one stretch of ``seconds``.
+
+    ``answered_in_time``: by a second after its end. ``elapsed``: seconds between the two readings of the probes,
+    ``overlap_seconds``: how much of the stretch had gone when the first of them was done. ``counters``: those that
+    rose. ``repeated``: still warming up, so another block took its place and this one does not count.
+    """
 
     round: int
     variant: str
@@ -86,6 +91,7 @@ class Block(Closed):
     series: list[Second]
     trend: Trend
     elapsed: float
+    overlap_seconds: float
     cpu_seconds: dict[str, float]
     memory_bytes: dict[str, int]
     memory_kind: str

@@ -45,7 +45,15 @@ def effects(experiment: Experiment, conclusion: Conclusion, variant: str) -> Fig
         ),
     ]
     layout = _layout(f"{variant} against {experiment.baseline}, change in %", height=110 + 34 * len(shown))
-    layout["xaxis"] |= {"ticksuffix": " %", "zeroline": True, "zerolinecolor": "#101828", "zerolinewidth": 1.5}
+    # Wide intervals run out of the picture: scaled to fit, they would leave nothing of the rest to see.
+    reach = max(20.0, *(abs(x) for x in rounds_x), *(abs(x) for x in middle)) * 1.15 if middle else 20.0
+    layout["xaxis"] |= {
+        "range": [max(-100.0, -reach), reach],
+        "ticksuffix": " %",
+        "zeroline": True,
+        "zerolinecolor": "#101828",
+        "zerolinewidth": 1.5,
+    }
     layout["yaxis"] |= {"automargin": True, "gridcolor": "#FFFFFF"}
     return {"data": data, "layout": layout}
 
@@ -63,7 +71,7 @@ def distribution(experiment: Experiment, blocks: Sequence[Block]) -> Figure:
         line = {"color": colour, "width": 2, "shape": "hv"}
         data.append(_trace("scatter", x, y, name=name, mode="lines", line=line))
     layout = _layout("latency from the planned send time, ms (logarithmic)", height=380)
-    layout["xaxis"] |= {"type": "log", "dtick": "D2"}
+    layout["xaxis"] |= {"type": "log", **_ticks()}
     layout["yaxis"] |= {"title": {"text": "share of requests, %"}, "range": [0, 101]}
     return {"data": data, "layout": layout}
 
@@ -98,7 +106,7 @@ def processor_time(experiment: Experiment, blocks: Sequence[Block]) -> Figure:
             shares = [1000 * block.cpu_seconds.get(service, 0.0) / block.succeeded for block in own]
             values.append(sum(shares) / len(shares) if shares else None)
         marker = {"color": _SERVICE_COLOURS[i % len(_SERVICE_COLOURS)]}
-        text = [words.number(value) if value else "" for value in values]
+        text = [words.number(value) if value and value > _LABELLED_MS else "" for value in values]
         data.append(_trace("bar", values, names, name=service, orientation="h", marker=marker, text=text, textangle=0))
     layout = _layout("CPU ms per successful request", height=150 + 55 * len(names))
     layout |= {"barmode": "stack"}
@@ -106,6 +114,8 @@ def processor_time(experiment: Experiment, blocks: Sequence[Block]) -> Figure:
     return {"data": data, "layout": layout}
 
 
+# Below this a bar is too narrow for its figure.
+_LABELLED_MS = 0.15
 _SERVICE_COLOURS = ("#56B4E9", "#0072B2", "#E69F00", "#98A2B3", "#CC79A7", "#009E73", "#D0D5DD", "#F0E442")
 
 
@@ -124,8 +134,14 @@ def cost(experiment: Experiment, bill: Bill) -> Figure:
     ]
     layout = _layout("requests per user and day (logarithmic)", height=360)
     layout["xaxis"] |= {"type": "log", "tickvals": list(CURVE), "ticktext": [f"{r:,}" for r in CURVE]}
-    layout["yaxis"] |= {"type": "log", "title": {"text": "USD per month"}, "dtick": "D2"}
+    layout["yaxis"] |= {"type": "log", "title": {"text": "USD per month"}, **_ticks()}
     return {"data": data, "layout": layout}
+
+
+def _ticks() -> dict[str, Any]:
+    """1, 2, 5, 10 ... on a logarithmic axis."""
+    values = [step * 10.0**power for power in range(-2, 6) for step in (1, 2, 5)]
+    return {"tickvals": values, "ticktext": [f"{value:,.10g}" for value in values]}
 
 
 def _trace(kind: str, x: Sequence, y: Sequence, **more: Any) -> dict[str, Any]:

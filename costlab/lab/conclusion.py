@@ -1,5 +1,6 @@
 """From blocks to what they say: effects, verdict, bill, and in plain words what a pattern brings and what it costs."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,13 +17,16 @@ DEFAULT_SHEET = "aws-fargate"
 
 
 class Conclusion(Closed):
-    """``brings`` and ``costs``: what clearly changed for the better and the worse. ``caveats``: read them too."""
+    """``brings`` and ``costs``: what clearly changed for the better and the worse. ``unclear``: what more rounds
+    would have to tell. ``caveats``: read them too.
+    """
 
     verdict: Verdict
     effects: list[Effect]
     bill: Bill | None
     brings: list[str]
     costs: list[str]
+    unclear: list[str]
     caveats: list[str]
 
     def effect(self, metric: str, variant: str) -> Effect:
@@ -43,7 +47,7 @@ def conclude(
     primary = experiment.primary
     main = next(e for e in effects if (e.metric, e.variant) == (primary.metric, primary.variant))
     month = bill(experiment, blocks, DEFAULT_SHEET, load_assumptions(prices), seed, prices)
-    better, worse = _sides(effects, primary.variant)
+    better, worse, unclear = _sides(effects, primary.variant)
     if month is not None:
         side = _bill_side(month.differences[primary.variant])
         (better if side < 0 else worse if side > 0 else []).append(_bill_words(month.differences[primary.variant]))
@@ -53,25 +57,29 @@ def conclude(
         bill=month,
         brings=better,
         costs=worse,
+        unclear=unclear,
         caveats=_caveats(experiment, blocks, quick),
     )
 
 
-def _sides(effects: Sequence[Effect], variant: str) -> tuple[list[str], list[str]]:
-    """The effects that are clear of what matters: for the better, for the worse."""
-    better, worse = [], []
+def _sides(effects: Sequence[Effect], variant: str) -> tuple[list[str], list[str], list[str]]:
+    """The effects that are clear of what matters, for the better and for the worse; those that are not clear."""
+    better, worse, unclear = [], [], []
     for one in effects:
         metric = metrics.named(one.metric)
-        if one.variant != variant or one.ratio is None or one.low is None or one.high is None:
+        if one.variant != variant or one.ratio is None:
             continue
+        low, high = one.low or 0.0, one.high or math.inf
         edge = 1 + metric.matters
-        falls, rises = one.high < 1 / edge, one.low > edge
+        falls, rises = high < 1 / edge, low > edge
         if not falls and not rises:
+            if low < 1 / edge or high > edge:
+                unclear.append(f"{metric.label} ({words.span(one)})")
             continue
         good = falls == (metric.better == "lower")
         line = f"{metric.label} {words.change(one.ratio)} ({words.figure(one.metric, one.before)} to "
         (better if good else worse).append(f"{line}{words.figure(one.metric, one.after)})")
-    return better, worse
+    return better, worse, unclear
 
 
 def _bill_side(difference: Difference) -> int:
@@ -84,7 +92,7 @@ def _bill_side(difference: Difference) -> int:
 
 def _bill_words(difference: Difference) -> str:
     side = "more" if difference.usd > 0 else "less"
-    return f"{abs(difference.usd):.2f} USD a month {side} ({break_even_words(difference)})"
+    return f"{abs(difference.usd):.2f} USD a month {side}, {break_even_words(difference)}"
 
 
 def _caveats(experiment: Experiment, blocks: Sequence[Block], quick: bool) -> list[str]:

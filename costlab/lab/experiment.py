@@ -85,6 +85,7 @@ class GuardLimits(Closed):
     rate_error: Share = 0.01
     failed: Share = 0.01
     failed_difference: Share = 0.005
+    overlap: Share = 0.01
     generator: Share = 0.25
     steal: Share = 0.02
     busy: Share = 0.70

@@ -17,6 +17,7 @@ WORDS = {
     "busy": "machine time in use",
     "cpu_pressure": "time in which something waited for a CPU",
     "memory_pressure": "time in which something waited for memory",
+    "overlap": "the block that had gone before the probes were ready",
     "trend": "change from the first half of the block to the second, too steady for chance",
 }
 
@@ -30,6 +31,7 @@ def check(block: Block, limits: GuardLimits) -> list[Guard]:
         _guard("dropped", block.dropped / planned, limits.dropped, spoils=True),
         _guard("rate_error", 1 - block.answered_in_time / planned, limits.rate_error, spoils=True),
         _guard("failed", block.failed_share, limits.failed, spoils=True),
+        _guard("overlap", block.overlap_seconds / block.seconds, limits.overlap, spoils=False),
         _guard("trend", drift, 0.0, spoils=False),
         _guard("generator", machine.generator, limits.generator, spoils=False),
         _guard("steal", machine.steal, limits.steal, spoils=False),

@@ -47,6 +47,7 @@ def block(
         series=series,
         trend=trend(medians),
         elapsed=rise.elapsed,
+        overlap_seconds=load.overlap_seconds,
         cpu_seconds=rise.cpu_seconds,
         memory_bytes=rise.memory_bytes,
         memory_kind=rise.memory_kind,

@@ -15,7 +15,12 @@ from costlab.lab.plan import Planned
 
 # Setting flags, the pause of the generator between settling and measuring, and the readings of a block.
 _AROUND_SECONDS = 2.0
-_SHOWN = ("db_queries_per_request", "p50_ms", "p95_ms", "cpu_ms_per_request")
+_SHOWN = {
+    "db_queries_per_request": "queries/request",
+    "p50_ms": "p50",
+    "p95_ms": "p95",
+    "cpu_ms_per_request": "CPU",
+}
 
 
 class Progress:
@@ -61,13 +66,15 @@ class Progress:
     def _line(self, block: Block) -> str:
         figures = " · ".join(self._figures([block]))
         broken = [guard.name for guard in block.guards if guard.kept is False]
-        note = f"  guards broken: {', '.join(broken)}" if broken else ""
+        note = f" · broken: {', '.join(broken)}" if broken else ""
         return f"round {block.round} {block.variant:<6} {figures}{note}"
 
     def _figures(self, blocks: list[Block]) -> list[str]:
         without = self._experiment.variants[blocks[0].variant].without
-        shown = [(name, overall(metrics.named(name), blocks, without)) for name in _SHOWN]
-        return [f"{words.title(name)} {words.figure(name, value)}" for name, value in shown]
+        return [
+            f"{short} {words.figure(name, overall(metrics.named(name), blocks, without))}"
+            for name, short in _SHOWN.items()
+        ]
 
     def _draw(self) -> Table:
         share = (max(0, self._place - 1) + self._share) / self._total

@@ -61,21 +61,22 @@ def run(bench: Bench, planned: list[Planned], save: Callable[[Block], None]) -> 
     try:
         for place, block in enumerate(planned, start=1):
             bench.listener.started(place, len(planned), block)
-            measured = _block(bench, block)
+            measured = _block(bench, block, before)
             if measured.trend.drifting and bench.form.repeat_drifting:
                 save(measured.model_copy(update={"repeated": True}))
                 bench.listener.said(f"block {place} was still warming up, and is repeated once")
-                measured = _block(bench, block)
+                measured = _block(bench, block, before)
             save(measured)
             bench.listener.finished(measured)
     finally:
         _restore(bench, before)
 
 
-def _block(bench: Bench, planned: Planned) -> Block:
+def _block(bench: Bench, planned: Planned, before: dict[str, object]) -> Block:
     if bench.stop.is_set():
         raise Interrupted("stopped")
-    bench.control.set_flags(bench.experiment.variants[planned.variant].flags)
+    # A flag that only another variant names is back at its value, whichever variant came before.
+    bench.control.set_flags(_touched(bench, before) | bench.experiment.variants[planned.variant].flags)
     if bench.experiment.state.cache == "emptied":
         empty_cache(bench.stack.redis_url())
     flags = bench.control.flags()
@@ -117,8 +118,13 @@ def _spec(bench: Bench, planned: Planned) -> LoadSpec:
 
 def _restore(bench: Bench, before: dict[str, object]) -> None:
     """The flags as they were. A stack that is gone took its flags with it, which is said and not raised."""
-    names = {flag for variant in bench.experiment.variants.values() for flag in variant.flags}
     try:
-        bench.control.set_flags({name: before[name] for name in sorted(names)})
+        bench.control.set_flags(_touched(bench, before))
     except ControlError as error:
         bench.listener.said(f"the flags could not be put back: {error}")
+
+
+def _touched(bench: Bench, before: dict[str, object]) -> dict[str, object]:
+    """The former values of every flag that some variant sets."""
+    names = {flag for variant in bench.experiment.variants.values() for flag in variant.flags}
+    return {name: before[name] for name in sorted(names)}

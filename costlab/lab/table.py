@@ -109,9 +109,10 @@ def verdict_panel(result: Result, conclusion: Conclusion) -> Panel:
     effect = conclusion.effect(primary.metric, primary.variant)
     predicted = words.change(result.experiment.prediction.ratio)
     text.append(f"predicted {predicted}, measured {words.change(effect.ratio)}\n")
-    for heading, lines in (("It brings", conclusion.brings), ("It costs", conclusion.costs)):
+    sides = {"It brings": conclusion.brings, "It costs": conclusion.costs, "Not clear": conclusion.unclear}
+    for heading, lines in sides.items():
         text.append(f"{heading}: ", style="bold")
-        text.append("; ".join(lines) or "nothing clear of the noise")
+        text.append("; ".join(lines) or "nothing")
         text.append("\n")
     for caveat in conclusion.caveats:
         text.append(f"- {caveat}\n", style="dim")

@@ -72,7 +72,7 @@ def _kind(effect: Effect) -> str:
 
 
 def _limit(primary: Primary) -> str:
-    return f"{100 * primary.threshold():g} %"
+    return f"the threshold of {100 * primary.threshold():g} %"
 
 
 def _change(ratio: float) -> str:

@@ -44,6 +44,7 @@ def block(round: int, variant: str, *, queries=1000, milliseconds=10.0, cpu_ms=3
         "series": series,
         "trend": trend([second.p50_ms for second in series]),
         "elapsed": 10.1,
+        "overlap_seconds": 0.0,
         "cpu_seconds": {"gateway": cpu_ms * succeeded / 1000, "postgres": cpu_ms * succeeded / 10_000, "redis": 0.1},
         "memory_bytes": {"gateway": 2**30, "cache-proxy": 2**28, "postgres": 2**27, "redis": 2**23},
         "memory_kind": "pss",

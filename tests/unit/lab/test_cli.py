@@ -1,0 +1,94 @@
+"""The commands that need no stack: report, price, days; and run where no stack is up."""
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from costlab.cli import lab
+from costlab.lab import result
+from costlab.lab.conclusion import conclude
+from costlab.lab.errors import LabError
+from tests.unit.lab import synthetic
+
+
+@pytest.fixture
+def costlab(monkeypatch, tmp_path):
+    monkeypatch.setattr(result, "RUNS", tmp_path / "runs")
+    monkeypatch.setenv("COSTLAB_STATE", str(tmp_path / "state"))
+    app = typer.Typer(pretty_exceptions_enable=False)
+    lab.register(app)
+
+    def invoke(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return invoke
+
+
+@pytest.fixture
+def stored(tmp_path):
+    blocks = synthetic.rounds(3, ttl={"queries": 700})
+    path = tmp_path / "runs" / "11-caching" / "20260102T030405Z.json"
+    result.save(synthetic.result(blocks, conclude(synthetic.day_11(), blocks, 7, quick=True)), path)
+    return path
+
+
+def test_a_report_is_rebuilt_beside_its_result(costlab, stored):
+    assert costlab("report", stored).exit_code == 0
+    first = stored.with_suffix(".html").read_bytes()
+    assert costlab("report", stored).exit_code == 0
+    assert stored.with_suffix(".html").read_bytes() == first
+
+
+def test_a_report_never_overwrites_its_result(costlab, stored):
+    outcome = costlab("report", stored, "--output", stored)
+    assert isinstance(outcome.exception, LabError)
+    assert result.load(stored)
+
+
+def test_a_price_follows_the_sheet_and_the_traffic_asked_for(costlab, stored):
+    plain = json.loads(costlab("price", stored, "--json").stdout)
+    other = json.loads(costlab("price", stored, "--sheet", "gcp", "--requests-per-user", "50", "--json").stdout)
+    assert plain["sheet_name"], other["sheet_name"] == ("aws-fargate", "gcp")
+    assert other["assumptions"]["requests_per_user"] == 50
+    assert other["variants"]["off"]["usd"] < plain["variants"]["off"]["usd"]
+
+
+def test_the_stored_bill_is_the_bill_of_the_same_sheet(costlab, stored):
+    again = json.loads(costlab("price", stored, "--json").stdout)
+    assert again == json.loads(result.load(stored).conclusion.bill.model_dump_json())
+
+
+def test_an_unknown_sheet_is_one_clear_error(costlab, stored):
+    assert "there is no price sheet 'azure'" in str(costlab("price", stored, "--sheet", "azure").exception)
+
+
+def test_days_tell_the_latest_verdict(costlab, stored):
+    rows = json.loads(costlab("days", "--json").stdout)
+    day = next(row for row in rows if row["day"] == "11-caching")
+    assert (day["verdict"], day["change"]) == ("CONFIRMED (quick)", "database queries/request -30.0 %")
+
+
+def test_days_survive_a_damaged_result_and_say_so(costlab, stored):
+    stored.with_name("20260202T000000Z.json").write_text("{")
+    outcome = costlab("days", "--json")
+    assert json.loads(outcome.stdout)
+    assert "not a whole result" in outcome.stderr
+
+
+def test_run_without_a_stack_says_how_to_get_one(costlab):
+    outcome = costlab("run", "11", "--quick")
+    assert "no local stack is up" in str(outcome.exception)
+
+
+@pytest.mark.parametrize("arguments", [("run", "99"), ("report", "nowhere.json"), ("price", "nowhere.json")])
+def test_what_does_not_exist_is_one_clear_error(costlab, arguments):
+    outcome = costlab(*arguments)
+    assert isinstance(outcome.exception, LabError)
+    assert "\n" not in str(outcome.exception)
+
+
+@pytest.mark.parametrize("arguments", [("run", "11", "--rounds", "0"), ("run", "11", "--seed", "-1"), ("run",)])
+def test_a_wrong_command_line_ends_with_2(costlab, arguments):
+    assert costlab(*arguments).exit_code == 2

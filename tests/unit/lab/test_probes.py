@@ -1,0 +1,130 @@
+"""What the probes make of two readings."""
+
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from costlab.lab import state
+from costlab.lab.errors import LabError
+from costlab.lab.probes import counters, machine
+from costlab.lab.probes.database import DatabaseProbe, Seen
+from tests.unit.lab import synthetic
+
+
+def test_a_counter_that_fell_was_started_anew():
+    assert counters.rise({"a": 5.0, "b": 5.0}, {"a": 7.0, "b": 2.0, "c": 1.0}) == {"a": 2.0, "b": 2.0, "c": 1.0}
+
+
+def test_only_counters_of_ours_are_read():
+    class Control:
+        def metrics(self, service):
+            return [
+                ("costlab_cache_requests_total", {"outcome": "hit"}, 3.0),
+                ("costlab_flags_revision", {}, 9.0),
+                ("python_gc_objects_collected_total", {}, 1.0),
+            ]
+
+    assert counters.read(Control(), ["cache-proxy"]) == {'cache-proxy costlab_cache_requests_total{outcome="hit"}': 3.0}
+
+
+def test_a_counter_of_a_block_is_summed_over_services_and_labels():
+    block = synthetic.block(
+        1, "ttl", counters={'a x_total{outcome="hit"}': 2.0, 'b x_total{outcome="miss"}': 3.0, "b xy_total": 7.0}
+    )
+    assert (block.counter("x_total"), block.counter("x_total", outcome="hit")) == (5.0, 2.0)
+
+
+def totals(at, busy, steal=None, stalled=0.0):
+    return machine.Totals(at=at, all=at * 2, idle=at * 2 - busy, steal=steal, stalled={"cpu": stalled})
+
+
+def test_shares_of_the_machine_are_of_all_cores():
+    seen = machine.between(totals(0, 0, 0.0), totals(10, 15, 1.0, stalled=4.0))
+    assert (seen.busy, seen.steal, seen.cpu_pressure) == pytest.approx((0.75, 0.05, 0.4))
+
+
+def test_what_the_kernel_does_not_tell_is_none():
+    seen = machine.between(totals(0, 0), totals(10, 15))
+    assert (seen.steal, seen.memory_pressure, seen.generator) == (None, None, None)
+
+
+def test_this_machine_can_be_read():
+    first = machine.read()
+    assert machine.between(first, machine.read()).generator is None
+
+
+def test_only_what_requests_caused_counts(postgres_url):
+    with closing(DatabaseProbe(postgres_url)) as probe:
+        probe.source, probe.note = "pg_stat_statements", ""
+        before = {("users", 1, True): Seen("select name", 10, 1.0)}
+        after = {
+            ("users", 1, True): Seen("select name", 17, 1.5),
+            ("orders", 2, True): Seen("insert into orders", 3, 0.1),
+            ("orders_relay", 3, True): Seen("select from outbox", 50, 0.1),
+            ("users", 4, True): Seen("select $1", 20, 0.1),
+        }
+        queries = probe.queries(before, after, {})
+    assert (queries.by_role, queries.excluded) == ({"users": 7, "orders": 3}, 70)
+    assert [(one.text, one.calls) for one in queries.statements] == [("select name", 7), ("insert into orders", 3)]
+
+
+def test_postgres_counts_exactly_the_statements_that_were_sent(postgres_url):
+    with closing(psycopg2.connect(postgres_url)) as link, link.cursor() as statements:
+        link.autocommit = True
+        try:
+            statements.execute("create extension if not exists pg_stat_statements")
+        except psycopg2.errors.FeatureNotSupported:
+            pytest.skip("this PostgreSQL has no pg_stat_statements; a system PostgreSQL with contrib has")
+        statements.execute("select rolname from pg_roles where rolname = 'users'")
+        made = not statements.fetchone()
+        if made:
+            statements.execute("create role users")
+        try:
+            with closing(DatabaseProbe(postgres_url)) as probe:
+                before = probe.read()
+                statements.execute("set pg_stat_statements.track_utility = off")
+                statements.execute("set role users")
+                for i in range(7):
+                    statements.execute("select %s + 40", [i])
+                statements.execute("reset role")
+                queries = probe.queries(before, probe.read(), {})
+        finally:
+            if made:
+                statements.execute("drop role users")
+    assert queries.by_role == {"users": 7}
+    assert queries.source == "pg_stat_statements"
+
+
+def test_without_the_extension_the_services_own_count_stands_in_and_says_so(postgres_url):
+    with closing(psycopg2.connect(postgres_url)) as link, link.cursor() as statements:
+        link.autocommit = True
+        statements.execute("drop database if exists lab_without_statistics")
+        statements.execute("create database lab_without_statistics")
+    try:
+        with closing(DatabaseProbe(postgres_url.replace("/costlab", "/lab_without_statistics"))) as probe:
+            rise = {"users costlab_db_queries_total": 5.0, "orders costlab_db_queries_total": 0.0, "users x_total": 3.0}
+            queries = probe.queries(probe.read(), probe.read(), rise)
+    finally:
+        with closing(psycopg2.connect(postgres_url)) as link, link.cursor() as statements:
+            link.autocommit = True
+            statements.execute("drop database lab_without_statistics")
+    assert (queries.by_role, queries.source) == ({"users": 5}, "costlab_db_queries_total")
+    assert "pg_stat_statements is not there" in queries.note
+
+
+def test_a_database_that_is_not_there_is_one_clear_error():
+    with pytest.raises(LabError, match="PostgreSQL cannot be reached as role lab") as caught:
+        DatabaseProbe("postgresql://lab:x@127.0.0.1:1/costlab")
+    assert "\n" not in str(caught.value)
+
+
+def test_emptying_the_cache_touches_nothing_else(redis, redis_url):
+    redis.mset({f"cache:entry:/users/{i}": "x" for i in range(2500)} | {"costlab:flags:revision": 1})
+    assert state.empty_cache(redis_url) == 2500
+    assert redis.keys() == [b"costlab:flags:revision"]
+
+
+def test_a_redis_that_is_not_there_is_one_clear_error():
+    with pytest.raises(LabError, match="the cache cannot be emptied"):
+        state.empty_cache("redis://127.0.0.1:1/0")
