@@ -12,6 +12,9 @@ from services.cache_proxy.invalidation_listener import InvalidationListener
 from services.cache_proxy.proxy import Proxy
 from services.cache_proxy.settings import CacheProxySettings
 
+# As long as the gateway waits at most, so that a slow origin is as slow through the cache as without it.
+ORIGIN_SECONDS = 30.0
+
 
 def create_app() -> Flask:
     """The cache-proxy as the environment describes it."""
@@ -22,7 +25,7 @@ def create(settings: CacheProxySettings, clock: Callable[[], float] = time.time)
     """The cache-proxy under ``settings``. It is ready without Redis, because it serves without Redis."""
     service = Service("cache-proxy", settings)
     urls = {"users": settings.users_url, "orders": settings.orders_url}
-    origins = {name: service.client(name, url) for name, url in urls.items()}
+    origins = {name: service.client(name, url, ORIGIN_SECONDS) for name, url in urls.items()}
     cache = CacheStore(settings.redis_url)
     service.on_stop(cache.close)
     listener = InvalidationListener(service.redis)
