@@ -1,7 +1,7 @@
 """``costlab run|report|price|days|demo``: run a day, look at its result, put a price on it."""
 
 import json
-import threading
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,8 +47,8 @@ def run(
     wish = Wish(quick=quick, rounds=rounds, seed=seed, generator=generator)
     found = catalogue.find(day)
     experiment.load(found.file)
-    with stopped_by_signals() as stop, _running(open_stack(target), console, start=up, keep=keep) as stack:
-        _run_and_show(found, wish, stack, console, stop)
+    with _running(open_stack(target), console, start=up, keep=keep) as stack:
+        _run_and_show(found, wish, stack, console)
 
 
 def demo() -> None:
@@ -56,8 +56,8 @@ def demo() -> None:
     console = Console()
     day = catalogue.find(DEMO_DAY)
     experiment.load(day.file)
-    with stopped_by_signals() as stop, _running(open_stack("local"), console, start=True, keep=False) as stack:
-        _run_and_show(day, Wish(quick=True), stack, console, stop)
+    with _running(open_stack("local"), console, start=True, keep=False) as stack:
+        _run_and_show(day, Wish(quick=True), stack, console)
 
 
 def rebuild(
@@ -142,6 +142,8 @@ def _running(stack: Stack, console: Console, *, start: bool, keep: bool) -> Iter
         return
     if not start:
         raise LabError(f"no {stack.name} stack is up: start one (costlab up --target {stack.name}), or add --up")
+    # Ended from outside, the stack is stopped too, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         stack.up(lambda text: console.print(text, highlight=False))
         yield stack
@@ -151,10 +153,11 @@ def _running(stack: Stack, console: Console, *, start: bool, keep: bool) -> Iter
             console.print("the stack is stopped")
 
 
-def _run_and_show(day: catalogue.Day, wish: Wish, stack: Stack, console: Console, stop: threading.Event) -> None:
+def _run_and_show(day: catalogue.Day, wish: Wish, stack: Stack, console: Console) -> None:
     declared = experiment.load(day.file)
     form = declared.form(wish.quick)
-    with Progress(console, declared, form.block_seconds + form.settle_seconds) as progress:
+    progress = Progress(console, declared, form.block_seconds + form.settle_seconds)
+    with stopped_by_signals() as stop, progress:
         path, finished = run_day(day, wish, stack, progress, stop)
     table.show(finished, console)
     page = path.with_suffix(".html")

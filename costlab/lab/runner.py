@@ -21,6 +21,8 @@ from costlab.lab.state import empty_cache
 from costlab.stack import Stack
 from costlab.stack.control import Control, ControlError
 
+_STOPPED = "interrupted; the flags are back as they were"
+
 RunLoad = Callable[..., LoadResult]
 
 
@@ -74,7 +76,7 @@ def run(bench: Bench, planned: list[Planned], save: Callable[[Block], None]) -> 
 
 def _block(bench: Bench, planned: Planned, before: dict[str, object]) -> Block:
     if bench.stop.is_set():
-        raise Interrupted("stopped")
+        raise Interrupted(_STOPPED)
     # A flag that only another variant names is back at its value, whichever variant came before.
     bench.control.set_flags(_touched(bench, before) | bench.experiment.variants[planned.variant].flags)
     if bench.experiment.state.cache == "emptied":
@@ -97,7 +99,7 @@ def _measured(bench: Bench, planned: Planned) -> tuple[LoadResult, Rise]:
             on_measure_end=lambda: rises.append(bench.probes.after(readings[0])),
         )
     except LoadStopped as error:
-        raise Interrupted("stopped") from error
+        raise Interrupted(_STOPPED) from error
     if not rises:
         raise LabError("the load ended without a measured stretch")
     return load, rises[0]

@@ -1,0 +1,96 @@
+"""The lab on a real stack: exact counts, whole runs, interruptions."""
+
+import threading
+from contextlib import closing
+
+import pytest
+
+from costlab.lab import catalogue, report, result
+from costlab.lab.errors import Interrupted
+from costlab.lab.probes import Probes
+from costlab.lab.session import Wish, run_day
+
+
+class Watcher:
+    """Listens to a run; ``act(place)`` may do something when a block begins."""
+
+    def __init__(self, act=lambda place: None):
+        self.act, self.said_lines = act, []
+
+    def started(self, place, blocks, planned):
+        self.act(place)
+
+    def progressed(self, share, facts):
+        pass
+
+    def finished(self, block):
+        pass
+
+    def said(self, text):
+        self.said_lines.append(text)
+
+
+@pytest.fixture
+def short_day(tmp_path):
+    """Day 11 in blocks of one second."""
+    text = catalogue.find("11").file.read_text()
+    head, quick = text.split("[quick]")
+    quick = quick.replace("count = 4", "count = 2").replace("block_seconds = 7", "block_seconds = 1")
+    quick = quick.replace("settle_seconds = 5", "settle_seconds = 1")
+    folder = tmp_path / "11-caching"
+    folder.mkdir()
+    (folder / "experiment.toml").write_text(f"{head}[quick]{quick}")
+    return catalogue.Day(11, "11-caching", folder)
+
+
+def quickly(day, stack, watcher, runs, stop=None):
+    wish = Wish(quick=True, seed=1, generator="open-model")
+    return run_day(day, wish, stack, watcher, stop or threading.Event(), runs)
+
+
+def test_queries_are_counted_exactly(stack, control, client):
+    with closing(Probes(stack, control)) as probes:
+        client.get("/api/users/1")
+        before = probes.before()
+        for user in range(1, 26):
+            assert client.get(f"/api/users/{user}").status == 200
+        rise = probes.after(before)
+    assert rise.queries.by_role == {"users": 25}
+    assert rise.cpu_seconds["gateway"] > 0
+    assert min(rise.memory_bytes.values()) > 0
+
+
+def test_a_run_ends_in_a_verdict_a_bill_and_a_report_and_leaves_the_flags_alone(stack, control, short_day, tmp_path):
+    control.set_flags({"cache.ttl": 77})
+    before = control.flags()
+    path, finished = quickly(short_day, stack, Watcher(), tmp_path / "runs")
+    assert control.flags() == before
+    assert finished.status == "complete"
+    assert finished.conclusion.verdict.word == "CONFIRMED"
+    assert finished.conclusion.bill.variants["off"].usd > 0
+    assert [block.failed_share for block in finished.blocks] == [0.0] * 4
+    assert result.load(path) == finished
+    assert report.render(result.load(path)) == report.render(finished)
+
+
+def test_a_cache_that_is_off_has_no_traffic_and_one_that_is_on_hits(stack, control, short_day, tmp_path):
+    _, finished = quickly(short_day, stack, Watcher(), tmp_path / "runs")
+    for block in finished.blocks:
+        asked = block.counter("costlab_cache_requests_total")
+        assert asked == (block.planned if block.variant == "ttl" else 0)
+        hits = block.counter("costlab_cache_requests_total", outcome="hit")
+        assert (hits > 0) == (block.variant == "ttl")
+
+
+def test_an_interrupted_run_keeps_its_finished_blocks_and_puts_the_flags_back(stack, control, short_day, tmp_path):
+    stop = threading.Event()
+    before = control.flags()
+    watcher = Watcher(lambda place: stop.set() if place == 4 else None)
+    with pytest.raises(Interrupted):
+        quickly(short_day, stack, watcher, tmp_path / "runs", stop)
+    assert control.flags() == before
+    [path] = (tmp_path / "runs" / "11-caching").glob("*.json")
+    stored = result.load(path)
+    assert (stored.status, len(stored.blocks)) == ("interrupted", 3)
+    assert stored.conclusion.verdict.word
+    assert any(str(path) in line for line in watcher.said_lines)
