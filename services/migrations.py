@@ -7,7 +7,7 @@ Trade-off: no generated diffs and no way back. A change is one more file; undoin
 Use instead: Alembic, when models are declared in SQLAlchemy and migrations should be derived from them.
 
 The caller holds an advisory lock, so two runs at once do not meet here (services/prepare.py).
-Errors: MigrationError for a folder or a database that contradict each other; psycopg2.Error from the SQL itself.
+Errors: MigrationError for SQL that fails and for a folder and a database that contradict each other.
 """
 
 import hashlib
@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import connection, cursor
 
@@ -30,7 +31,7 @@ create table if not exists schema_migrations (
 
 
 class MigrationError(Failure):
-    """The migrations in the folder and those recorded in the database contradict each other."""
+    """A migration failed, or those in the folder and those in the database contradict each other."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,9 @@ def _apply(link: connection, role: str, migration: Migration) -> None:
                 "insert into schema_migrations (name, checksum) values (%s, %s)",
                 [migration.name, migration.checksum],
             )
+    except psycopg2.Error as error:
+        reason = str(error).strip().splitlines()[0]
+        raise MigrationError(f"migration {role}/{migration.name} failed and was undone: {reason}") from error
     finally:
         if not link.closed:
             link.autocommit = True

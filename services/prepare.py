@@ -153,7 +153,8 @@ def main() -> int:
     try:
         prepare(settings, lambda line: print(f"prepare: {line}", flush=True))  # noqa: T201 - a program's output
     except (Failure, psycopg2.Error) as error:
-        print(f"prepare: failed: {str(error).strip()}", file=sys.stderr)  # noqa: T201
+        reason = str(error).strip().splitlines()[0]
+        print(f"prepare: failed: {reason}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
