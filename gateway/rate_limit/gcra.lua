@@ -9,8 +9,9 @@ end
 local held = math.min(math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now), now + burst * interval)
 local pushed = held + interval
 local excess = pushed - burst * interval - now
+local tat = excess > 0 and held or pushed
+redis.call('SET', KEYS[1], string.format('%.0f', tat), 'PX', math.ceil((tat - now) / 1000))
 if excess > 0 then
     return {0, 0, excess, held - now}
 end
-redis.call('SET', KEYS[1], string.format('%.0f', pushed), 'PX', math.ceil((pushed - now) / 1000))
 return {1, math.floor(-excess / interval), 0, pushed - now}

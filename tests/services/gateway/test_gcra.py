@@ -125,6 +125,13 @@ def test_the_lua_script_stores_the_state_to_the_last_digit(script, redis_client)
     assert redis_client.get(key) == str(START + 7 + 99_999_999).encode()
 
 
+def test_the_lua_script_keeps_the_smaller_debt_of_a_faster_quota_when_it_refuses(script, redis_client):
+    key = f"test:gcra:{secrets.token_hex(8)}"
+    redis_client.set(key, START + 200_000_000)
+    assert script([key], [1000, 1, START]) == [0, 0, 1000, 1000]
+    assert redis_client.get(key) == str(START + 1000).encode()
+
+
 def test_the_state_of_a_client_is_gone_once_its_burst_is_back(script, redis_client):
     key = f"test:gcra:{secrets.token_hex(8)}"
     script([key], [100_000, 3, ""])
