@@ -35,7 +35,9 @@ import psutil
 
 from costlab.failure import Failure
 from costlab.lab.statistics import hodges_lehmann, interval
+from costlab.stack import open_stack
 from costlab.stack.control import Control
+from costlab.stack.ports import free_base
 
 ROOT = Path(__file__).resolve().parents[1]
 # Times nginx's CPU per request.
@@ -126,7 +128,7 @@ def run(options: argparse.Namespace, cleanup: ExitStack) -> dict:
     if nginx is None:
         raise CannotRun("nginx, the yardstick, is not on this machine; install it (Debian: apt-get install nginx)")
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="costlab-bench-")))
-    users_url, redis_url = options.users_url, options.redis_url
+    users_url, redis_url = cleanup.enter_context(_users(options, folder / "stack"))
     sink = _free_port()
     cleanup.enter_context(_process([sys.executable, "-m", "benchmarks.otlp_sink", str(sink)], {}, folder / "sink.log"))
     contenders = [
@@ -140,6 +142,21 @@ def run(options: argparse.Namespace, cleanup: ExitStack) -> dict:
     if not exported["exports"]:
         raise BenchmarkError("no span was exported, so the price of tracing was not measured")
     return _result(rounds, options, exported)
+
+
+@contextmanager
+def _users(options: argparse.Namespace, state: Path) -> Iterator[tuple[str, str]]:
+    """The users service and its Redis: those given, or those of a stack of our own."""
+    if options.users_url:
+        yield options.users_url, options.redis_url
+        return
+    stack = open_stack("local", state, free_base())
+    stack.up(lambda line: print(line, file=sys.stderr))
+    try:
+        port = next(row.port for row in stack.status() if row.name == "users")
+        yield f"http://127.0.0.1:{port}", stack.redis_url().rpartition("/")[0]
+    finally:
+        stack.down(volumes=True)
 
 
 def _rounds(contenders: list[Contender], rounds: int, requests: int) -> Iterator[dict[str, Block]]:
@@ -263,9 +280,7 @@ def _gateway(
 @contextmanager
 def _process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
     with log.open("wb") as output:
-        started = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output
-        )
+        started = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output)
     try:
         yield psutil.Process(started.pid)
     finally:
@@ -367,10 +382,15 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench-gateway", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--requests", type=int, default=500, help="requests per block")
-    parser.add_argument("--users-url", help="a users service that runs already")
-    parser.add_argument("--redis-url", help="its Redis, without a database number")
+    parser.add_argument("--users-url", help="a users service that runs already, instead of a stack for this run")
+    parser.add_argument("--redis-url", help="the Redis beside it, without a database number")
     parser.add_argument("--json", action="store_true", help="print every figure, also of each block")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.rounds < 2 or options.requests < 10:
+        parser.error("it takes at least 2 rounds of 10 requests")
+    if bool(options.users_url) != bool(options.redis_url):
+        parser.error("--users-url and --redis-url go together")
+    return options
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from costlab.service import context, metrics
@@ -23,6 +24,20 @@ from costlab.service.flags import Flags
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _INVALID = ("0" * 32, "0" * 16)
+
+
+class _Resource(Resource):
+    """Hashed once. The exporter asks for the hash for every span, and the SDK writes JSON each time to find it."""
+
+    @classmethod
+    def of(cls, service: str) -> "_Resource":
+        full = Resource.create({"service.name": service})
+        made = cls(full.attributes, full.schema_url)
+        made._hash = Resource.__hash__(made)
+        return made
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class Tracing:
@@ -36,7 +51,8 @@ class Tracing:
         self._flags = flags
         self._edge = edge
         self._endpoint = endpoint
-        self._provider = TracerProvider(resource=Resource.create({"service.name": service}), shutdown_on_exit=False)
+        # A span is only started once its trace is known to be sampled: there is nothing left for the SDK to decide.
+        self._provider = TracerProvider(ALWAYS_ON, _Resource.of(service), shutdown_on_exit=False)
         self._tracer = self._provider.get_tracer("costlab")
 
     def start(self) -> None:
