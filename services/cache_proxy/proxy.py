@@ -83,7 +83,7 @@ class Proxy:
         try:
             generation, entry = self._cache.look_up(path, target)
             now, ttl = self._clock(), self._flags["cache.ttl"]
-            if entry is not None and strategy.on_read(entry, now, ttl) is Action.SERVE:
+            if strategy.on_read(entry, now, ttl) is Action.SERVE and entry is not None:
                 self._count("hit")
                 return _hit(entry, now, min(entry.fresh, ttl), environ.get("HTTP_IF_NONE_MATCH"))
             generation = generation or self._cache.begin(path)

@@ -1,8 +1,11 @@
 """The interface of a caching strategy: decisions over time and state it is given; it never calls Redis or an origin.
 
-                    ┌─ BYPASS ──► origin, nothing kept
-    GET ─► on_read ─┼─ SERVE ───► the stored answer
-                    └─ FILL ────► origin ─► lifetime ─► stored
+    GET ─► looks? ─┬─ no ──► origin, nothing kept
+                   └─ yes ─► on_read ─┬─ SERVE ──► the stored answer
+                                      └─ FILL ───► origin ─► lifetime ─► stored
+
+A strategy with another way to answer (wait for somebody's fill, serve stale and fill behind) adds an Action, which the
+proxy learns to carry out; what a decision may rest on (age, cost of a fill, chance) is here already.
 
 Units: seconds; ``now`` is Unix time.
 """

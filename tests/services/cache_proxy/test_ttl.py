@@ -2,7 +2,9 @@
 
 import pytest
 
+from costlab.service.flags import Registry
 from services.cache_proxy.entry import Entry
+from services.cache_proxy.strategies import STRATEGIES
 from services.cache_proxy.strategies.off import Off
 from services.cache_proxy.strategies.ttl import Ttl
 from services.cache_proxy.strategy import Action, Lifetime
@@ -36,6 +38,10 @@ def test_a_raised_ttl_does_not_stretch_what_was_promised():
 
 def test_an_entry_is_kept_as_long_as_it_is_fresh():
     assert Ttl().lifetime(ttl=12.5, cost=3.0) == Lifetime(fresh=12.5, keep=12.5)
+
+
+def test_the_flag_offers_exactly_the_strategies_there_are():
+    assert set(Registry.load()["cache.strategy"].values) == set(STRATEGIES)
 
 
 def test_off_does_not_look():

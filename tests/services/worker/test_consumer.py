@@ -268,6 +268,20 @@ def test_a_redis_that_is_killed_and_comes_back_has_its_jobs_done(make, stream, d
     assert set(database.fulfilled()) == set(orders)
 
 
+def test_a_redis_that_hangs_and_goes_on_has_its_jobs_done(make, stream, database, server):
+    """What it answers after the pause nobody hears; such an entry is claimed like that of a dead consumer."""
+    orders = [stream.place() for _ in range(3)]
+    consumers = [make("a"), make("b")]
+    with at_work(*consumers):
+        eventually(stream.done)
+        server.pause()
+        eventually(lambda: all(consumer._away for consumer in consumers), within=20)
+        server.resume()
+        orders += [stream.place() for _ in range(3)]
+        eventually(stream.done)
+    assert set(database.fulfilled()) == set(orders)
+
+
 def test_a_job_done_while_redis_is_away_is_acknowledged_later_without_a_second_effect(make, stream, database, server):
     held = Held()
     order = stream.place()
