@@ -14,7 +14,7 @@ const SEED = number('SEED', 1, (seed) => Number.isInteger(seed) && seed >= 0 && 
 const SETTLE = seconds(__ENV.SETTLE || '0s');
 const DURATION = seconds(__ENV.DURATION || '30s');
 const GAP = seconds(__ENV.GAP || '1500ms');
-const DRAIN = Math.min(0.3, GAP);
+const DRAIN = Math.min(0.5, GAP);
 // Virtual users for half a second's requests: many more would each be cold when its turn comes, which at 40/s added
 // 1 ms to the median. A longer stall makes k6 start more, up to MAX_VUS, at the price of a dropped request for each.
 const VUS = Number(__ENV.VUS || Math.min(128, Math.max(10, Math.ceil(RATE / 2))));

@@ -7,7 +7,7 @@ send time (k6_samples.py says how). A slot that finds no free virtual user is dr
 generator would let it wait. k6 takes about 1.5 ms of CPU a request at 100/s, three times the built-in generator.
 
 Probes. A running k6 cannot be held up, so settle and measured stretch are two scenarios of one process, with a
-pause of 1.5 s between them: 0.3 s for the last answers of the settle stretch, the rest for `on_measure_start`. If
+pause of 1.5 s between them: 0.5 s for the last answers of the settle stretch, the rest for `on_measure_start`. If
 the callback takes longer, LoadResult.overlap_seconds says by how much, and counts read in it are short by that.
 `on_measure_end` follows k6's exit, which comes about 0.1 s after the last answer. Only if the lab itself is killed
 (SIGKILL) does k6 run on, to its planned end. While it runs, k6 counts nothing for us: progress tells phase and time.
@@ -37,7 +37,7 @@ from costlab.lab.load.traffic import Traffic, planned_count
 
 DEFAULT_IMAGE = "grafana/k6:1.7.1"  # as in docker-compose.yml
 GAP = 1.5
-_DRAIN = 0.3  # seconds of the gap, as in loadtests/lib/scenario.js
+_DRAIN = 0.5  # seconds of the gap, as in loadtests/lib/scenario.js
 _SHORTEST = 1.0  # seconds: k6 refuses shorter scenarios
 _FLAGS = ["--quiet", "--no-color", "--no-usage-report", "--no-thresholds", "--summary-mode=disabled"]
 _FLAGS += ["--address=", "--log-format=raw", "--log-output=stderr"]
