@@ -142,7 +142,7 @@ class ComposeStack:
         if not self._own_image:
             return
         report("building the image of the services")
-        self._compose("build", "gateway", hint="the whole output is in " + str(self._log))
+        self._compose("build", "prepare", hint="the whole output is in " + str(self._log))
 
     def _start(self, report: Report) -> None:
         names = [name for name in self._names() if name not in self._without]

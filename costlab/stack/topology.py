@@ -72,8 +72,8 @@ class Topology:
         document = interpolate(_load(file), given)
         if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
             raise StackError(f"{file} has no services")
-        described = {name: item for name, item in document["services"].items() if name in EMBEDDED or "build" in item}
         try:
+            described = _ours(document["services"])
             services = {name: _service(name, item, described) for name, item in described.items()}
             order = TopologicalSorter({name: item.depends_on for name, item in services.items()}).static_order()
             return cls({name: services[name] for name in order})
@@ -105,6 +105,12 @@ def _load(file: Path) -> Any:
         raise StackError(f"the topology {file} cannot be read: {error.strerror}") from error
     except yaml.YAMLError as error:
         raise StackError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _ours(items: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs as processes: PostgreSQL, Redis, and every service of an image that is built here."""
+    built = {item.get("image", name) for name, item in items.items() if "build" in item}
+    return {name: item for name, item in items.items() if name in EMBEDDED or item.get("image", name) in built}
 
 
 def _service(name: str, item: Mapping[str, Any], known: Mapping[str, Any]) -> Service:

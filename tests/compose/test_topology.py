@@ -40,8 +40,21 @@ def test_every_lasting_service_has_a_health_check(name):
 
 
 def test_the_image_is_built_from_the_base_that_the_dockerfile_names():
-    default = SERVICES["users"]["build"]["args"]["PYTHON_IMAGE"].partition(":-")[2].removesuffix("}")
+    default = SERVICES["prepare"]["build"]["args"]["PYTHON_IMAGE"].partition(":-")[2].removesuffix("}")
     assert f"ARG PYTHON_IMAGE={default}\n" in (ROOT / "infra" / "Dockerfile").read_text()
+
+
+def test_the_image_is_built_by_one_service_that_all_others_need():
+    """Parallel builds of one name end in "already exists" on engines with the containerd image store."""
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["prepare"]
+    for name in OURS:
+        assert name == "prepare" or "prepare" in _needs(name), name
+
+
+def _needs(name: str) -> set[str]:
+    """The services ``name`` waits for, and those they wait for."""
+    direct = set(SERVICES[name].get("depends_on", ()))
+    return direct.union(*map(_needs, direct))
 
 
 def test_prometheus_asks_every_service_that_has_metrics():
