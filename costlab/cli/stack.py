@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -89,9 +90,11 @@ def examine(as_json: AsJson = False) -> None:
 
 def _table(services: Sequence[ServiceStatus], target: str) -> Table:
     kind = "memory" if target == "compose" else "PSS" if os.path.exists("/proc/self/smaps_rollup") else "RSS"
-    table = Table("service", "state")
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    for heading in ("service", "state"):
+        table.add_column(heading, no_wrap=True)
     for heading in ("pid", "port", "internal", "processes", "CPU s", f"{kind} MB"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for service in services:
         table.add_row(service.name, _state(service), *_figures(service))
     processes = sum(service.processes for service in services)

@@ -9,6 +9,7 @@ from costlab.stack.supervision import ProgramState, Supervisor
 from costlab.stack.topology import Service
 
 READY_SECONDS = 120.0
+_STOP_SECONDS = 30.0
 _TICK_SECONDS = 0.03
 
 Report = Callable[[str], None]
@@ -38,6 +39,8 @@ def bring_up(supervisor: Supervisor, services: Iterable[Service], report: Report
 
 
 def _start(supervisor: Supervisor, service: Service, state: ProgramState) -> None:
+    if state.state == "BACKOFF":  # it crashes again and again: a new attempt now, and its reason if that fails too
+        supervisor.stop([service.name], _STOP_SECONDS)
     if not state.alive:
         supervisor.start(service.name)
 

@@ -13,6 +13,7 @@ import hashlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -104,17 +105,20 @@ class DatabaseFolder:
             return programs
         if not programs.bundled:
             raise StackError(f"{programs.folder} cannot be reached by the account {self.account.name}")
-        package = programs.folder.parents[1]
+        installed = programs.folder.parent
+        package = installed.parent
         copy = self.path / "programs"
-        if not copy.exists():
+        if not (copy / package.name / installed.name).exists():
             draft = self.path / "programs.new"
-            shutil.rmtree(draft, ignore_errors=True)
+            for old in (copy, draft):
+                shutil.rmtree(old, ignore_errors=True)
             # Side by side as in site-packages: the programs find their libraries by that.
-            for part in (package, package.with_name(f"{package.name}.libs")):
-                if part.exists():
-                    shutil.copytree(part, draft / part.name, symlinks=True)
+            shutil.copytree(installed, draft / package.name / installed.name, symlinks=True)
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, draft / libraries.name, symlinks=True)
             draft.rename(copy)
-        return Postgres(copy / programs.folder.relative_to(package.parent), programs.version, bundled=True)
+        return Postgres(copy / package.name / installed.name / "bin", programs.version, bundled=True)
 
     def _initialise(self, programs: Postgres, password: str, database: str) -> None:
         """A whole cluster or none: made beside its place and moved there when it is complete."""
@@ -139,14 +143,21 @@ class DatabaseFolder:
             os.chown(path, self.account.uid, self.account.gid)
 
     def _run(self, command: Sequence[str | Path], text: str = "") -> None:
-        done = subprocess.run(
-            list(map(str, command)), input=text, cwd=self.path, capture_output=True, text=True, errors="replace",
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}, check=False, **_as(self.account),
-        )  # fmt: skip
+        with subprocess.Popen(
+            list(map(str, command)), cwd=self.path, text=True, errors="replace", start_new_session=True,
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}, **_as(self.account),
+        ) as process:  # fmt: skip
+            try:
+                _, output = process.communicate(text)
+            except BaseException:
+                # initdb has processes of its own, and all of them end with it.
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
         # The single-user server answers a failed statement on stderr and ends with 0.
-        if done.returncode or "ERROR:" in done.stderr:
+        if process.returncode or "ERROR:" in output:
             name = Path(command[0]).name
-            raise StackError(f"PostgreSQL cannot be initialised in {self.path}: {name}: {_cause(done.stderr)}")
+            raise StackError(f"PostgreSQL cannot be initialised in {self.path}: {name}: {_cause(output)}")
 
 
 def _account() -> Account | None:

@@ -101,11 +101,10 @@ def _docker() -> Iterator[Finding]:
     if not path:
         found = "not found"
     else:
-        found = f"{engine}, {path}" if engine else f"{path} is here, but its engine does not answer"
-    yield Finding(
-        "Docker", bool(engine), found, "the stack in containers (--target compose)",
-        "https://docs.docker.com/engine/install/" if not path else "start it: systemctl start docker, or dockerd",
-    )  # fmt: skip
+        found = f"{engine}, {path}" if engine else f"{path} is here, but no engine answers this account"
+    start = "start it (systemctl start docker, or dockerd), and be in the group docker"
+    how = start if path else "https://docs.docker.com/engine/install/"
+    yield Finding("Docker", bool(engine), found, "the stack in containers (--target compose)", how)
     plugin = _output([path, "compose", "version", "--short"]) if path else ""
     alone = "" if plugin else _output(["docker-compose", "version", "--short"])
     found = plugin or alone

@@ -13,6 +13,7 @@ state/                      one folder per stack (.costlab/local)
 
 import json
 import os
+import re
 import shutil
 import signal as signals
 import sys
@@ -98,6 +99,8 @@ class LocalStack:
             raise StackError(f"no service {service!r}; there are {', '.join(known)}")
         chosen = [service] if service else known
         files = {name: self._supervisor.log("supervisord" if name == _SUPERVISOR else name) for name in chosen}
+        if not any(file.exists() for file in files.values()):
+            raise StackError(f"no logs in {self._state}: the stack was never up (costlab up)")
         return log_files.lines(files, follow)
 
     def base_url(self) -> str:
@@ -259,6 +262,9 @@ class LocalStack:
         return Topology.read(self._file, self._settings(environment)).on_loopback(self._state)
 
     def _settings(self, environment: Mapping[str, str]) -> dict[str, str]:
+        password = environment.get("COSTLAB_DB_PASSWORD", "")
+        if not re.fullmatch(r"[A-Za-z0-9._~-]*", password):
+            raise StackError("COSTLAB_DB_PASSWORD becomes part of URLs; it may hold letters, digits and . _ ~ - only")
         return {**ports.moved(environment, self._file), **environment}
 
     def _recorded(self) -> dict[str, str]:

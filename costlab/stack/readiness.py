@@ -6,6 +6,7 @@ import urllib.request
 
 import psycopg2
 
+from costlab.stack import StackError
 from costlab.stack.topology import INTERNAL, Service
 
 _SECONDS = 1.0
@@ -30,8 +31,12 @@ def _postgres(service: Service) -> bool:
             connect_timeout=1, application_name="costlab readiness",
         ).close()  # fmt: skip
     except psycopg2.OperationalError as error:
-        # It lets nobody in with this password, but it is up: whoever uses it next says what is wrong.
-        return "password authentication failed" in str(error)
+        if "password authentication failed" in str(error):
+            raise StackError(
+                "the PostgreSQL data was made with another COSTLAB_DB_PASSWORD: start with that one, or drop the data "
+                "(costlab down --volumes)"
+            ) from error
+        return False
     return True
 
 

@@ -7,6 +7,7 @@ python stand_in.py prepare    writes the token
 
 import json
 import os
+import signal
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,9 +35,13 @@ def fail() -> None:
     sys.exit("RuntimeError: the flux capacitor is missing")
 
 
+def hang() -> None:
+    signal.pause()
+
+
 def prepare() -> None:
     Path(os.environ["COSTLAB_TOKEN_FILE"]).write_text("secret\n")
 
 
 if __name__ == "__main__":
-    {"serve": serve, "fail": fail, "prepare": prepare}[sys.argv[1]]()
+    {"serve": serve, "fail": fail, "hang": hang, "prepare": prepare}[sys.argv[1]]()

@@ -227,6 +227,39 @@ def test_a_service_that_fails_is_named_with_its_reason_and_nothing_is_left_runni
     assert living(tmp_path) == []
 
 
+def test_a_wrong_setting_is_named_with_what_it_accepts(make, tmp_path):
+    stack = make()
+    file = tmp_path / "topology.yml"
+    served = '[gunicorn, -c, infra/gunicorn.conf.py, "services.users.app:create_app()"]'
+    file.write_text(
+        file.read_text()
+        .replace(f"[python, {STAND_IN}, serve]", served, 1)
+        .replace("WHO: users", "COSTLAB_THREADS: many")
+    )
+    with pytest.raises(StackError, match=r"^users did not start: .*COSTLAB_THREADS: Input should be a valid integer"):
+        stack.up(ignore)
+    assert living(tmp_path) == []
+
+
+def test_a_program_that_is_not_installed_is_named(make, tmp_path):
+    stack = make()
+    file = tmp_path / "topology.yml"
+    file.write_text(file.read_text().replace(f"[python, {STAND_IN}, serve]", "[granian, app]", 1))
+    with pytest.raises(StackError, match="users needs granian, which is not in"):
+        stack.up(ignore)
+
+
+def test_a_service_that_crashes_again_and_again_is_tried_anew_by_up(stack, tmp_path):
+    script = tmp_path / "state" / "run" / "users.sh"
+    good = script.read_text()
+    script.write_text("exit 1\n")
+    stack.kill("users", signal.SIGKILL)
+    eventually(lambda: row(stack, "users").state == "backoff", within=10)
+    script.write_text(good)
+    stack.up(ignore)
+    assert healthy(stack)
+
+
 def test_a_full_disk_is_one_line_and_nothing_is_left_running(make, tmp_path):
     stack = make()
     (tmp_path / "state").mkdir()
@@ -238,10 +271,11 @@ def test_a_full_disk_is_one_line_and_nothing_is_left_running(make, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_up_leaves_nothing_running(make, tmp_path, number):
-    stack = make()
+    stack = make(users="hang")
     command = [sys.executable, "-m", "tests.e2e.up_stand_ins", tmp_path / "state", tmp_path / "topology.yml"]
     with subprocess.Popen(command, cwd=ROOT, env=stack._given, stdout=subprocess.PIPE, text=True) as started:
-        assert started.stdout.readline().startswith("redis ready")
+        assert any(line.startswith("prepare done") for line in started.stdout)
+        eventually(lambda: row(stack, "users").pid)
         started.send_signal(number)
         assert started.wait(60) == 128 + number
     assert living(tmp_path) == []
@@ -296,6 +330,11 @@ def test_postgres_keeps_its_data_over_down_and_loses_it_with_its_volume(make):
     stack.kill("postgres", signal.SIGKILL)
     eventually(lambda: row(stack, "postgres").healthy, within=30)
     assert ask("select answer from kept") == 42
+    stack.down()
+    (file := stack._file).write_text(file.read_text().replace("p%a;s 's", "another"))
+    with pytest.raises(StackError, match="made with another COSTLAB_DB_PASSWORD"):
+        stack.up(ignore)
+    file.write_text(file.read_text().replace("another", "p%a;s 's"))
     stack.down(volumes=True)
     stack.up(ignore)
     assert ask("select to_regclass('kept')") is None
