@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import psycopg2
 import redis
 
 from costlab.lab.catalogue import ROOT
+from costlab.lab.errors import LabError
 from costlab.lab.toml_file import Closed
 from costlab.stack import Stack
 
@@ -74,13 +76,13 @@ def _version(package: str) -> str:
 
 def _servers(stack: Stack) -> dict[str, str]:
     """Versions of PostgreSQL and Redis, as they say themselves."""
-    link = psycopg2.connect(stack.dsn(), connect_timeout=3)
     try:
-        postgres = link.server_version
-    finally:
-        link.close()
-    with redis.Redis.from_url(stack.redis_url(), socket_timeout=5) as client:
-        server = client.info("server")
+        with closing(psycopg2.connect(stack.dsn(), connect_timeout=3)) as link:
+            postgres = link.server_version
+        with redis.Redis.from_url(stack.redis_url(), socket_timeout=5) as client:
+            server = client.info("server")
+    except (psycopg2.Error, redis.RedisError) as error:
+        raise LabError(f"a database of the stack does not answer: {str(error).strip().splitlines()[0]}") from error
     return {
         "PostgreSQL": f"{postgres // 10000}.{postgres % 10000}",
         server.get("server_name", "redis"): str(server.get("valkey_version") or server["redis_version"]),

@@ -7,6 +7,7 @@ time is given. The others say that the machine was not quiet, which the report r
 from costlab.lab import words
 from costlab.lab.block import Block, Guard
 from costlab.lab.experiment import GuardLimits
+from costlab.lab.warmup import MATTERS
 
 WORDS = {
     "dropped": "planned requests never sent",
@@ -32,7 +33,7 @@ def check(block: Block, limits: GuardLimits) -> list[Guard]:
         _guard("rate_error", 1 - block.answered_in_time / planned, limits.rate_error, spoils=True),
         _guard("failed", block.failed_share, limits.failed, spoils=True),
         _guard("overlap", block.overlap_seconds / block.seconds, limits.overlap, spoils=False),
-        _guard("trend", drift, 0.0, spoils=False),
+        _guard("trend", drift, MATTERS, spoils=False),
         _guard("generator", machine.generator, limits.generator, spoils=False),
         _guard("steal", machine.steal, limits.steal, spoils=False),
         _guard("busy", machine.busy, limits.busy, spoils=False),

@@ -106,7 +106,7 @@ def _effects(result: Result, conclusion: Conclusion, figures: dict[str, charts.F
                 words.figure(effect.metric, effect.before),
                 words.figure(effect.metric, effect.after),
                 words.change(effect.ratio),
-                words.span(effect),
+                words.span(effect) + (", exact" if effect.exact and effect.ratio is not None else ""),
                 words.number(effect.p) if effect.p is not None else "",
             ]
             for effect in conclusion.effects
@@ -152,7 +152,7 @@ def _bill(result: Result, bill: Bill, figures: dict[str, charts.Figure]) -> Iter
     ]
     yield _section(
         f"The bill: USD per month, {bill.sheet.title}",
-        f"{escape(bill_words(bill))}. Logs are not in it: their bytes are not measured.",
+        f"{'. '.join(map(escape, bill_words(bill).splitlines()))}. Logs are not in it: their bytes are not measured.",
         _table(["", *names], rows, numbers=range(1, len(names) + 1), strong={len(rows) - 4})
         + _place("cost")
         + "<h2>If an assumption is another</h2><p class='soft'>Difference to the baseline, USD per month.</p>"

@@ -49,7 +49,7 @@ def path_for(day: Day, started: str, runs: Path = RUNS) -> Path:
 
 def save(result: Result, path: Path) -> None:
     """Write the whole file or leave the old one."""
-    write_whole(path, result.model_dump_json(indent=1) + "\n")
+    write_whole(path, result.model_dump_json() + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """A result on a terminal: before and after, the verdict, the bill."""
 
+from rich import box
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
@@ -19,6 +20,7 @@ def show(result: Result, console: Console) -> None:
     if result.conclusion is None:
         console.print(f"{result.day}: {len(result.blocks)} blocks, no complete round, so nothing can be said yet")
         return
+    console.print(result.experiment.question, style="bold")
     form, generators = result.form, sorted({block.generator for block in result.blocks})
     console.print(
         f"{form.count} rounds of {form.block_seconds:g} s blocks, {result.experiment.load.rate:g} requests per second, "
@@ -36,12 +38,13 @@ def show(result: Result, console: Console) -> None:
 def before_and_after(result: Result, conclusion: Conclusion, variant: str) -> Table:
     """Every metric of ``variant`` beside the baseline's."""
     baseline = result.experiment.baseline
-    table = Table(title=result.experiment.question, title_justify="left", title_style="bold")
-    table.add_column("")
+    caption = "exactly counted figures: no test, the range over the rounds"
+    table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
+    table.add_column("", no_wrap=True)
     table.add_column(baseline, justify="right")
     table.add_column(variant, justify="right")
     table.add_column("change", justify="right")
-    table.add_column("95 % interval")
+    table.add_column("95 % interval", no_wrap=True)
     for effect in conclusion.effects:
         if effect.variant == variant:
             primary = effect.metric == result.experiment.primary.metric
@@ -61,10 +64,8 @@ def _row(effect: Effect) -> list[str]:
 
 def bill_table(bill: Bill, names: list[str]) -> Table:
     """USD per month, row by row."""
-    given = bill.assumptions
-    title = f"USD per month, {given.daily_users:,.0f} users a day, {given.requests_per_user:g} requests each"
-    table = Table(title=f"{title} ({bill.sheet.title})", title_justify="left", title_style="bold")
-    table.add_column("")
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("USD per month", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right")
     for purpose, costs in bill_rows(bill, names):
@@ -74,7 +75,7 @@ def bill_table(bill: Bill, names: list[str]) -> Table:
     spans = (words.dollar_span(bill.variants[name].low, bill.variants[name].high) for name in names)
     table.add_row("95 % interval", *spans)
     table.add_row("of it when idle", *(words.dollars(bill.variants[name].idle_usd) for name in names))
-    steps = f"in steps of {given.vcpu_step:g} vCPU"
+    steps = f"in steps of {bill.assumptions.vcpu_step:g} vCPU"
     table.add_row(steps, *(words.dollars(bill.variants[name].in_steps_usd) for name in names))
     return table
 
@@ -87,8 +88,12 @@ def bill_rows(bill: Bill, names: list[str]) -> list[tuple[str, list[float | None
 
 
 def bill_words(bill: Bill) -> str:
-    """The difference in a sentence for each variant."""
-    lines = []
+    """What the bill is for, and the difference of each variant in a sentence."""
+    given = bill.assumptions
+    lines = [
+        f"{given.daily_users:,.0f} users a day, {given.requests_per_user:g} requests each, peak {given.peak_factor:g} "
+        f"times the mean; {bill.sheet.title}"
+    ]
     for name, difference in bill.differences.items():
         span = words.dollar_span(difference.low, difference.high, sign=True)
         lines.append(

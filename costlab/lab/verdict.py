@@ -13,6 +13,7 @@ Thresholds are shares of the ratio's logarithm: 5 % lies at ratio 1.05 and at 1/
 import math
 from typing import Literal
 
+from costlab.lab import words
 from costlab.lab.effect import Effect
 from costlab.lab.experiment import Primary
 from costlab.lab.toml_file import Closed
@@ -42,7 +43,7 @@ def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool) -> 
     low, high = math.log(effect.low), math.log(effect.high)
     if primary.direction == "higher":
         low, high = -high, -low
-    span = f"{_change(effect.low)} to {_change(effect.high)}, {_kind(effect)}"
+    span = f"{words.span(effect)}, {_kind(effect)}"
     if high < -edge:
         return _verdict("CONFIRMED", f"{span}: wholly beyond {_limit(primary)}, as predicted", quick)
     if low > edge:
@@ -73,7 +74,3 @@ def _kind(effect: Effect) -> str:
 
 def _limit(primary: Primary) -> str:
     return f"the threshold of {100 * primary.threshold():g} %"
-
-
-def _change(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.1f} %"

@@ -39,10 +39,10 @@ def change(ratio: float | None) -> str:
 
 
 def span(effect: "Effect") -> str:
-    """How sure the change is: its 95 % interval, or the range over the rounds when it was counted exactly."""
+    """How sure the change is: its 95 % interval, or the range over the rounds when it was counted."""
     if effect.low is None or effect.high is None:
         return effect.refused or "-"
-    return f"{change(effect.low)} to {change(effect.high)}" + (" (exact)" if effect.exact else "")
+    return f"{100 * (effect.low - 1):+.1f} to {change(effect.high)}"
 
 
 def dollars(value: float | None, *, sign: bool = False) -> str:
