@@ -121,6 +121,8 @@ class LeaderFollowersWorker(ThreadWorker):
         except (BlockingIOError, ConnectionAbortedError):  # another process was faster, or the client went away
             link = None
         except OSError:  # no descriptors left, for instance: do not spin
+            if not self.alive:
+                return
             self.log.exception("Cannot accept a connection")
             time.sleep(STOP_TICK_SECONDS)
             link = None
@@ -170,13 +172,14 @@ class LeaderFollowersWorker(ThreadWorker):
             os.read(self.PIPE[0], 4096)
 
     def _stop(self) -> None:
-        """Accept nothing more; finish requests within the grace time, and close idle connections after a moment in
-        which a client may have begun to send one."""
+        """Refuse new connections; finish requests within the grace time, and close idle connections after a moment
+        in which a client may have begun to send one."""
+        for descriptor, listener in self._listeners.items():
+            self._epoll.unregister(descriptor)
+            listener.close()
         stopped = time.monotonic()
         while self._connections and time.monotonic() < stopped + self.cfg.graceful_timeout:
             self._tick(STOP_TICK_SECONDS)
             if time.monotonic() > stopped + STOP_KEEPALIVE_LINGER:
                 self._expire(math.inf)
         self._ended = True
-        for listener in self.sockets:
-            listener.close()
