@@ -7,7 +7,8 @@ Source: Linux Documentation/admin-guide/cgroup-v1/ and cgroup-v2.rst.
 
 from pathlib import Path
 
-_MOUNT = Path("/sys/fs/cgroup")
+MOUNT = Path("/sys/fs/cgroup")
+PROCESSES = Path("/proc")
 
 
 def cpu_seconds_and_memory(pid: int, container: str) -> tuple[float, int] | None:
@@ -16,7 +17,7 @@ def cpu_seconds_and_memory(pid: int, container: str) -> tuple[float, int] | None
     Memory is what is in use without the file cache that could be dropped at once, as ``docker stats`` counts it.
     """
     try:
-        groups = _groups(Path(f"/proc/{pid}/cgroup").read_text())
+        groups = _groups((PROCESSES / str(pid) / "cgroup").read_text())
         if not any(container in path for path in groups.values()):
             return None
         return _version_1(groups) if "memory" in groups else _version_2(groups[""])
@@ -31,14 +32,14 @@ def _groups(text: str) -> dict[str, str]:
 
 
 def _version_1(groups: dict[str, str]) -> tuple[float, int]:
-    cpu = _MOUNT / "cpuacct" / groups["cpuacct"].lstrip("/")
-    memory = _MOUNT / "memory" / groups["memory"].lstrip("/")
+    cpu = MOUNT / "cpuacct" / groups["cpuacct"].lstrip("/")
+    memory = MOUNT / "memory" / groups["memory"].lstrip("/")
     used = _number(memory / "memory.usage_in_bytes") - _field(memory / "memory.stat", "total_inactive_file")
     return _number(cpu / "cpuacct.usage") / 1e9, max(0, used)
 
 
 def _version_2(path: str) -> tuple[float, int]:
-    group = _MOUNT / path.lstrip("/")
+    group = MOUNT / path.lstrip("/")
     used = _number(group / "memory.current") - _field(group / "memory.stat", "inactive_file")
     return _field(group / "cpu.stat", "usage_usec") / 1e6, max(0, used)
 
