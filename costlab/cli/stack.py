@@ -56,7 +56,9 @@ def status(target: Target = "local", as_json: AsJson = False) -> None:
         typer.echo(json.dumps([asdict(service) for service in services], indent=2))
     else:
         Console().print(_table(services, target))
-    if not any(service.pid for service in services):
+    if any(service.state == "killed" for service in services):
+        typer.echo("its supervisor was killed: costlab up clears away what it left and starts anew", err=True)
+    elif not any(service.pid for service in services):
         raise typer.Exit(3)
     if not all(service.healthy for service in services):
         raise typer.Exit(1)

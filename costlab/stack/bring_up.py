@@ -50,8 +50,10 @@ def _is_up(service: Service, state: ProgramState, supervisor: Supervisor, writte
     if service.once and state.state == "EXITED" and state.exit_code == 0:
         return True
     if not state.alive:
-        reason = log_files.cause(supervisor.log(service.name), written)
-        raise StackError(f"{service.name} did not start: {reason}")
+        said = log_files.cause(supervisor.log(service.name), written)
+        for repeated in (f"{service.name}: ", "failed: ", "cannot start: "):
+            said = said.removeprefix(repeated)
+        raise StackError(f"{service.name} {'failed' if service.once else 'did not start'}: {said}")
     return not service.once and is_ready(service)
 
 

@@ -87,7 +87,9 @@ class LocalStack:
         running = self._programs()
         rows = [self._row(service, running.get(service.name)) for service in self._lasting()]
         if not running:
-            return [*rows, ServiceStatus(_SUPERVISOR, "stopped", False, None, None, None, 0.0, 0, 0)]
+            # Its record outlives a supervisor that was killed, or a machine that lost power.
+            state = "killed" if self._record.exists() else "stopped"
+            return [*rows, ServiceStatus(_SUPERVISOR, state, False, None, None, None, 0.0, 0, 0)]
         pid, used = self._supervisor.pid(), self._own_usage()
         own = ServiceStatus(_SUPERVISOR, "running", True, pid, None, None, used.cpu_seconds, used.memory_bytes, 1)
         return [*rows, own]
@@ -273,8 +275,10 @@ class LocalStack:
             return json.loads(self._record.read_text())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
-            raise StackError(f"{self._record} cannot be read ({error}); end the stack with costlab down") from error
+        except OSError as error:
+            raise StackError(f"{self._record} cannot be read: {error.strerror} (COSTLAB_STATE moves it)") from error
+        except ValueError as error:
+            raise StackError(f"{self._record} is damaged: remove it, then costlab down ends what runs") from error
 
     def _lasting(self) -> list[Service]:
         return [service for service in self._topology().services.values() if not service.once]

@@ -177,7 +177,7 @@ def test_a_killed_service_comes_back(stack, name):
 def test_what_a_killed_supervisor_leaves_is_ended_by_the_next_up(stack):
     orphan = row(stack, "users").pid
     os.kill(row(stack, "supervisor").pid, signal.SIGKILL)
-    eventually(lambda: not row(stack, "supervisor").healthy)
+    eventually(lambda: row(stack, "supervisor").state == "killed")
     said = []
     stack.up(said.append)
     assert any("a killed supervisor had left behind" in line for line in said)
