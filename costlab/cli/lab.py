@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -96,12 +97,12 @@ def price(
 
 
 def days(as_json: AsJson = False) -> None:
-    """The days there are, and what the latest run of each said."""
+    """The days there are, and what the latest complete run of each said."""
     rows = [_tracked(day) for day in catalogue.days()]
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    shown = Table("day", "question", "latest verdict", "change", "USD a month", "commit")
+    shown = Table("day", "question", "latest verdict", "change", "USD a month", "commit", box=box.SIMPLE_HEAD)
     for row in rows:
         shown.add_row(*(str(row[key]) for key in ("day", "question", "verdict", "change", "usd", "commit")))
     Console().print(shown)
@@ -110,7 +111,7 @@ def days(as_json: AsJson = False) -> None:
 def _tracked(day: catalogue.Day) -> dict[str, str]:
     row = {"day": day.slug, "question": experiment.load(day.file).question}
     row |= dict.fromkeys(("verdict", "change", "usd", "commit"), "-")
-    concluded = [one for one in _results(day) if one.conclusion is not None]
+    concluded = [one for one in _results(day) if one.status == "complete" and one.conclusion is not None]
     if not concluded:
         return row
     latest = concluded[-1]

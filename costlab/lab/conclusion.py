@@ -74,7 +74,7 @@ def _sides(effects: Sequence[Effect], variant: str) -> tuple[list[str], list[str
         falls, rises = high < 1 / edge, low > edge
         if not falls and not rises:
             if low < 1 / edge or high > edge:
-                unclear.append(f"{metric.label} ({words.span(one)})")
+                unclear.append(metric.label)
             continue
         good = falls == (metric.better == "lower")
         line = f"{metric.label} {words.change(one.ratio)} ({words.figure(one.metric, one.before)} to "

@@ -2,10 +2,11 @@
 
 import time
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from costlab.lab import metrics, words
 from costlab.lab.block import Block
@@ -21,6 +22,7 @@ _SHOWN = {
     "p95_ms": "p95",
     "cpu_ms_per_request": "CPU",
 }
+_COUNTED = ("answered", "failed", "dropped")
 
 
 class Progress:
@@ -76,20 +78,21 @@ class Progress:
             for name, short in _SHOWN.items()
         ]
 
-    def _draw(self) -> Table:
+    def _draw(self) -> Group:
         share = (max(0, self._place - 1) + self._share) / self._total
         left = max(0.0, (1 - share) * self._total * self._block_seconds)
-        grid = Table.grid(padding=(0, 2))
-        grid.add_row(ProgressBar(total=1.0, completed=share, width=40), f"about {left:.0f} s left", self._now())
+        bar = Table.grid(padding=(0, 2))
+        bar.add_row(ProgressBar(total=1.0, completed=share, width=40), f"about {left:.0f} s left")
+        lines = [self._now()]
         for variant in self._experiment.names():
             if blocks := [block for block in self._blocks if block.variant == variant]:
-                grid.add_row(f"{variant} so far", " · ".join(self._figures(blocks)))
-        return grid
+                lines.append(f"{variant} so far: {' · '.join(self._figures(blocks))}")
+        return Group(bar, *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
     def _now(self) -> str:
         if self._planned is None:
             return "getting ready"
-        counted = ", ".join(f"{name} {value}" for name, value in self._facts.items() if name != "phase")
+        counted = ", ".join(f"{self._facts[name]} {name}" for name in _COUNTED if name in self._facts)
         phase = {"settle": "settling", "measure": "measuring"}.get(self._facts.get("phase", ""), "setting flags")
         now = f"block {self._place}/{self._total}: round {self._planned.round}, {self._planned.variant}, {phase}"
-        return f"{now} ({counted})" if counted else now
+        return f"{now}: {counted}" if counted else now
