@@ -53,8 +53,8 @@ USERS = 10_000
 WARM_UP = 200
 START_SECONDS = 20.0
 LONGEST_SECONDS = 100.0
-EXPORT_MILLISECONDS = 400
-QUIET_SECONDS = 0.6
+# Spans leave when 512 have gathered, or after this time (OpenTelemetry's default is 5 s, too long to wait per block).
+EXPORT_SECONDS = 1.5
 SEED = 20
 
 _NGINX = """
@@ -93,12 +93,14 @@ class BenchmarkError(Failure):
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to reach the users service. ``process`` is the proxy's, None for the direct way."""
+    """One way to reach the users service. ``process`` is the proxy's, None for the direct way. What a block leaves
+    behind is done after ``quiet_seconds``."""
 
     name: str
     port: int
     path: str
     process: psutil.Process | None
+    quiet_seconds: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def _block(contender: Contender, client: "_Client", requests: int, seed: int) ->
     ids = random.Random(seed).choices(range(1, USERS + 1), k=requests)  # noqa: S311
     before = _cpu_seconds(contender.process)
     times = sorted(client.get(f"{contender.path}/users/{id_}") for id_ in ids)
-    time.sleep(QUIET_SECONDS)
+    time.sleep(contender.quiet_seconds)
     cpu = _cpu_seconds(contender.process) - before
     return Block(times[requests // 2] * 1e6, times[requests * 99 // 100] * 1e6, cpu / requests * 1e6)
 
@@ -267,14 +269,14 @@ def _gateway(
         "COSTLAB_OTLP_ENDPOINT": f"http://127.0.0.1:{sink}",
         "COSTLAB_PROCESSES": "1",
         "COSTLAB_THREADS": "8",
-        "OTEL_BSP_SCHEDULE_DELAY": str(EXPORT_MILLISECONDS),
+        "OTEL_BSP_SCHEDULE_DELAY": str(int(EXPORT_SECONDS * 1000)),
     }
     command = [sys.executable, "-m", "gunicorn", "-c", "infra/gunicorn.conf.py", "gateway.app:create_app()"]
     with _process(command, environment, log) as process:
         _wait(lambda: _read(f"http://127.0.0.1:{port}/api/users/1"), name, process, log)
         control = Control({"gateway": f"http://127.0.0.1:{internal}"}, "bench")
         control.set_flags({flag: flags.get(flag) for flag in ALL_ON})
-        yield Contender(name, port, "/api", process)
+        yield Contender(name, port, "/api", process, EXPORT_SECONDS + 0.3 if flags else 0.2)
 
 
 @contextmanager
