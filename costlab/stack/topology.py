@@ -1,7 +1,7 @@
 """docker-compose.yml as the local runner reads it: what to start, in which order, with which environment.
 
-Our own services (those with a ``build``) and postgres and redis become processes; the other containers (prometheus,
-grafana, jaeger, k6) stay out. What a container would see is translated for a process on loopback:
+Our own services (those that run the image built here) and postgres and redis become processes; the other containers
+(prometheus, grafana, jaeger, k6) stay out. What a container would see is translated for a process on loopback:
 
     http://users:8000       ->  http://127.0.0.1:8081       another service, by its port of ports.py
     0.0.0.0:9000            ->  127.0.0.1:9081              where the service itself listens
@@ -111,6 +111,16 @@ def _ours(items: Mapping[str, Any]) -> dict[str, Any]:
     """What runs as processes: PostgreSQL, Redis, and every service of an image that is built here."""
     built = {item.get("image", name) for name, item in items.items() if "build" in item}
     return {name: item for name, item in items.items() if name in EMBEDDED or item.get("image", name) in built}
+
+
+def _local(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Of all services those that become processes."""
+    ours = {item["image"] for item in described.values() if "build" in item and "image" in item}
+    return {
+        name: item
+        for name, item in described.items()
+        if name in EMBEDDED or "build" in item or item.get("image") in ours
+    }
 
 
 def _service(name: str, item: Mapping[str, Any], known: Mapping[str, Any]) -> Service:
