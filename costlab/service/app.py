@@ -49,7 +49,7 @@ class Service:
         self.tracing = Tracing(name, self.flags, settings.otlp_endpoint, edge)
         self._checks: dict[str, health.Check] = {}
         self._starts: list[Callable[[], None]] = [self.flags.start, self.tracing.start]
-        self._stops: list[Callable[[], None]] = [self.flags.stop, self.tracing.stop]
+        self._stops: list[Callable[[], None]] = [self.redis.close, self.flags.stop, self.tracing.stop]
 
         self.app = _flask(name)
         self.app.register_blueprint(health.blueprint(self._checks))

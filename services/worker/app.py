@@ -29,6 +29,7 @@ def create(settings: WorkerSettings) -> Service:
     service.app.register_blueprint(routes.blueprint(store))
     work = Work(settings.job_cpu_ms, settings.job_wait_ms)
     redis = redis_client.connect(settings.redis_url, ANSWER_SECONDS)
+    service.on_stop(redis.close)
 
     def consumer(name: str) -> Consumer:
         stream = JobStream(redis, name)
