@@ -53,7 +53,7 @@ def test_a_redis_that_hangs_costs_one_request_its_time_limit_and_the_others_noth
     for _ in range(50):
         assert hung.get("/users/7").status_code == 200
     waited = time.monotonic() - started
-    assert waited < 10 * ANSWER_SECONDS
+    assert waited < 25 * ANSWER_SECONDS
 
 
 def test_the_cache_is_used_again_soon_after_redis_is_back(stack, server):
