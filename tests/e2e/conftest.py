@@ -1,7 +1,6 @@
 """A whole local stack for the tests that need one, on ports and in a state folder of its own."""
 
 import json
-import socket
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from costlab.stack import Stack, open_stack
+from costlab.stack import Stack, open_stack, ports
 from costlab.stack.control import Control
 
 
@@ -52,10 +51,10 @@ class Client:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Up once for the session, down at its end."""
-    running = open_stack("local", state=tmp_path_factory.mktemp("stack"), port_base=free_ports())
+    running = open_stack("local", state=tmp_path_factory.mktemp("stack"), port_base=ports.free_base())
     running.up(lambda line: None)
     yield running
-    running.down()
+    running.down(volumes=True)
 
 
 @pytest.fixture
@@ -69,21 +68,3 @@ def control(stack: Stack) -> Control:
 @pytest.fixture
 def client(stack: Stack) -> Client:
     return Client(stack.base_url())
-
-
-def free_ports(wanted: int = 40) -> int:
-    """The first of ``wanted`` free ports in a row, below the range the kernel hands out by itself."""
-    for base in range(20000, 30000, wanted):
-        if all(is_free(port) for port in range(base, base + wanted)):
-            return base
-    raise RuntimeError("no row of free ports between 20000 and 30000")
-
-
-def is_free(port: int) -> bool:
-    """Whether nobody listens on ``port`` of 127.0.0.1."""
-    with socket.socket() as probe:
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
