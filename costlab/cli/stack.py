@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -33,11 +34,9 @@ def up(target: Target = "local") -> None:
     COSTLAB_PORT_BASE moves all its ports (8080), COSTLAB_STATE its data (.costlab), COSTLAB_PROCESSES and
     COSTLAB_THREADS size its services.
     """
-    # A stack that is half up is taken down again, also when it is not Ctrl-C that ends us.
-    signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGHUP, _leave)
     console = Console(highlight=False)
-    open_stack(target).up(lambda line: console.print(line, markup=False))
+    with _leaving_in_order():
+        open_stack(target).up(lambda line: console.print(line, markup=False))
 
 
 def down(
@@ -137,6 +136,20 @@ def _show(finding: doctor.Finding) -> None:
     console.print(f"[{colour}]{mark:<9}[/]{finding.name:<11} {escape(finding.found)}")
     if not finding.ok:
         console.print(f"{'':<21}for: {escape(finding.purpose)}\n{'':<21}get: {escape(finding.how)}", style="dim")
+
+
+@contextmanager
+def _leaving_in_order() -> Iterator[None]:
+    """A stack that is half up is taken down again, also when it is not Ctrl-C that ends us."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup
+            signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:

@@ -1,0 +1,62 @@
+"""``costlab up|down|status|logs`` where no stack runs."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from costlab.cli import app
+from costlab.stack import StackError
+
+
+@pytest.fixture(autouse=True)
+def _own_state(monkeypatch, tmp_path):
+    monkeypatch.setenv("COSTLAB_STATE", str(tmp_path))
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, arguments)
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "logs", "doctor"])
+def test_every_command_has_help(command):
+    assert run(command, "--help").exit_code == 0
+
+
+def test_status_of_nothing_is_exit_code_3_and_still_names_every_service():
+    done = run("status", "--json")
+    assert done.exit_code == 3
+    services = json.loads(done.stdout)
+    assert {"gateway", "users", "orders", "cache-proxy", "worker", "postgres", "redis"} < {s["name"] for s in services}
+    assert {service["state"] for service in services} == {"stopped"}
+
+
+def test_down_of_nothing_is_no_error_and_makes_no_folder(tmp_path):
+    assert run("down").exit_code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("COSTLAB_PORT_BASE", "abc", "COSTLAB_PORT_BASE is 'abc'; it must be a port number from 6200 to 50000"),
+        ("COSTLAB_GATEWAY_PORT", "x", "is not 127.0.0.1:<port from 1 to 65535>:<port>"),
+        ("COSTLAB_DB_PASSWORD", "a/b", "COSTLAB_DB_PASSWORD becomes part of URLs"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch, tmp_path, variable, value, message):
+    monkeypatch.setenv(variable, value)
+    done = run("up")
+    assert isinstance(done.exception, StackError)
+    assert message in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_logs_of_a_stack_that_was_never_up_say_so():
+    done = run("logs")
+    assert isinstance(done.exception, StackError)
+    assert "the stack was never up (costlab up)" in str(done.exception)
+
+
+def test_a_target_that_does_not_exist_is_refused_with_those_that_do():
+    assert "no target 'moon'; there are local and compose" in str(run("up", "--target", "moon").exception)
