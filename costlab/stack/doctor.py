@@ -117,7 +117,7 @@ def _docker() -> Iterator[Finding]:
 def _program(name: str, program: str, option: str, purpose: str) -> Finding:
     path = shutil.which(program)
     found = f"{_version(_output([path, option]))}, {path}" if path else "not found"
-    return Finding(name, bool(path), found, purpose, f"optional: put {program} on PATH")
+    return Finding(name, bool(path), found, purpose, f"put {program} on PATH")
 
 
 def _cores() -> Finding:
