@@ -18,7 +18,7 @@ down: $(READY) ## stop the local stack; its data stays
 	@$(COSTLAB) down
 
 status: $(READY) ## health, pid, port, CPU and memory of each service
-	@$(COSTLAB) status
+	@$(COSTLAB) status || test $$? -eq 3
 
 logs: $(READY) ## what the services say; Ctrl-C to leave
 	@$(COSTLAB) logs --follow
