@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
+from costlab.stack import ports
 from costlab.stack.compose import ROOT, ComposeStack
 from costlab.stack.control import Control
-from tests.e2e.conftest import Client, is_free
+from tests.e2e.conftest import Client
 
 PROJECT = "costlab-test"
-DEFAULT_BASE = 8080
 START_SECONDS = 900  # the first build of the image and the first pull are part of it
 
 
@@ -26,18 +26,8 @@ needs_engine = pytest.mark.skipif(not ENABLED, reason=NEEDS_ENGINE)
 def compose_stack(state, project, **variables):
     """A stack of its own name, on free ports, with ``variables`` over the environment."""
     inherited = {name: value for name, value in os.environ.items() if not re.fullmatch(r"COSTLAB_\w+_PORT", name)}
-    ours = {"COMPOSE_PROJECT_NAME": project, "COSTLAB_PORT_BASE": str(free_port_base())}
+    ours = {"COMPOSE_PROJECT_NAME": project, "COSTLAB_PORT_BASE": str(ports.free_base())}
     return ComposeStack(state, inherited | ours | variables)
-
-
-def free_port_base() -> int:
-    """A port for the gateway such that all that docker-compose.yml publishes is free.
-
-    Nearly all of it lies below the ports the kernel hands out by itself (32768 and up on Linux).
-    """
-    published = re.findall(r"\$\{COSTLAB_\w+_PORT:-(\d+)\}", (ROOT / "docker-compose.yml").read_text())
-    offsets = [int(port) - DEFAULT_BASE for port in published]
-    return next(base for base in range(11080, 31000, 20) if all(is_free(base + offset) for offset in offsets))
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,7 @@ def test_an_engine_that_does_not_run_is_said_so(tmp_path):
 def test_a_taken_port_is_named_before_anything_starts(tmp_path):
     stack = compose_stack(tmp_path, REFUSED)
     port = int(stack.base_url().rpartition(":")[2])
-    taken = rf"^port {port} on 127\.0\.0\.1, wanted for gateway, is taken"
+    taken = rf"^port {port}, wanted for gateway, is taken by"
     with socket.create_server(("127.0.0.1", port)), pytest.raises(StackError, match=taken):
         stack.up(quiet)
     assert {row.state for row in stack.status()} == {"absent"}
