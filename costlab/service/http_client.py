@@ -29,7 +29,6 @@ from costlab.service.flags import Flags
 from costlab.service.tracing import SpanKind, Tracing
 
 CONNECT_SECONDS = 1.0
-POOL_SIZE = 64
 MAX_BODY = 32 * 1024 * 1024
 _TARGET = re.compile(r"/[!-~]*")
 # Sent again on a new connection when an idle one turns out to be closed: these change nothing when done twice.
@@ -94,7 +93,7 @@ class HttpClient:
         self._flags = flags
         self._tracing = tracing
         self._timeout = timeout
-        self._pool = ConnectionPool(upstream, self._connect, _Connection.close, lambda: POOL_SIZE)
+        self._pool = ConnectionPool(upstream, self._connect, _Connection.close, self._pool_size)
         self._breaker = CircuitBreaker(upstream)
         self._seconds = metrics.Children(metrics.CLIENT_SECONDS)
 
@@ -190,6 +189,9 @@ class HttpClient:
         return "".join(lines).encode("latin-1") + b"\r\n" + body
 
     def _connect(self) -> "_Connection":
+    def _pool_size(self) -> int:
+        return 0 if self._flags["http.reuse"] == "per_call" else self._flags["http.pool_size"]
+
         return _Connection(socket.create_connection(self._address, timeout=CONNECT_SECONDS))
 
 

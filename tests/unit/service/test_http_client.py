@@ -4,12 +4,14 @@ import contextlib
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from costlab.service import context
 from costlab.service.http_client import HttpClient, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from costlab.service.tracing import Tracing
+from tests.conditions import eventually
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
@@ -116,6 +118,51 @@ def test_a_connection_the_server_closes_is_not_used_again(serve, call):
     for _ in range(3):
         assert client.get("/").body == b"ok"
     assert server.connections == 3
+
+
+def test_without_reuse_every_call_opens_a_connection_and_closes_it(serve, call):
+    ended = threading.Semaphore(0)
+
+    def answer_and_wait_for_the_end(link):
+        link.sendall(OK)
+        assert link.recv(1) == b""
+        ended.release()
+
+    server = serve(then=answer_and_wait_for_the_end)
+    client = call(server, **{"http.reuse": "per_call"})
+    for _ in range(3):
+        assert client.get("/").body == b"ok"
+        assert ended.acquire(timeout=5)
+    assert server.connections == 3
+
+
+def test_a_call_beyond_the_pool_waits_until_a_connection_is_free(serve, call):
+    free = threading.Event()
+
+    def answer_when_free(link):
+        free.wait(10)
+        link.sendall(OK)
+
+    server = serve(answer_when_free)
+    client = call(server, **{"http.pool_size": 1})
+    with ThreadPoolExecutor(2) as callers:
+        calls = [callers.submit(client.get, "/") for _ in range(2)]
+        eventually(lambda: server.requests)
+        assert server.connections == 1
+        free.set()
+        assert [one.result().body for one in calls] == [b"ok", b"ok"]
+
+
+def test_a_call_that_gets_no_connection_in_time_is_given_up(serve, call):
+    done = threading.Event()
+    server = serve(lambda link: done.wait(10))
+    client = call(server, timeout=0.2, **{"http.pool_size": 1})
+    with ThreadPoolExecutor(2) as callers:
+        for one in [callers.submit(client.get, "/") for _ in range(2)]:
+            with pytest.raises(UpstreamTimeout):
+                one.result()
+    assert len(server.requests) == 1
+    done.set()
 
 
 def test_chunked_answers_are_put_together(serve, call):
