@@ -96,6 +96,8 @@ STREAM_BACKLOG = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
+ORDER_PAGES = Counter("costlab_order_pages", "Pages of order histories. queries: n_plus_one, join, batch.", ["queries"])
+
 
 def render() -> bytes:
     """All metrics of the service, over all its processes, in the Prometheus text format."""

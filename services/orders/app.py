@@ -20,7 +20,7 @@ def create_app() -> Flask:
     settings = load(OrdersSettings, "orders")
     service = Service("orders", settings)
     database = service.database(settings.database_url)
-    store = OrderStore(database)
+    store = OrderStore(database, service.flags)
     users = UserLookup(
         service.flags,
         direct=service.client("users", settings.users_url),

@@ -6,7 +6,8 @@ from costlab.service.problem import Invalid
 from services.orders import idempotency
 from services.orders.catalogue.loader import CatalogueLoader
 from services.orders.models import NewOrder
-from services.orders.store import Claim, Line, Order, OrderStore
+from services.orders.rows import Line, Order
+from services.orders.store import Claim, OrderStore
 from services.orders.user_lookup import UserLookup
 
 

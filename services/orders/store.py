@@ -7,17 +7,16 @@ from typing import Any
 import orjson
 from psycopg2.extensions import cursor
 
-from costlab.service import context
+from costlab.service import context, metrics
 from costlab.service.database import Database, array
+from costlab.service.flags import Flags
 from services.orders.models import MAX_ID
-
-Order = dict[str, Any]
-Line = dict[str, int]
+from services.orders.queries import WAYS
+from services.orders.queries.batch import with_lines
+from services.orders.rows import Line, Order, Page
+from services.orders.rows import order as as_order
 
 _ORDER = "select id, user_id, status, total_cents, created_at from orders where id = %s"
-_LINES = """
-select order_id, product_id, quantity, price_cents from order_lines
-where order_id = any(%s::bigint[]) order by order_id, position"""
 _HISTORY = """
 select id, user_id, status, total_cents, created_at from orders
 where user_id = %s and id < %s order by id desc limit %s"""
@@ -56,23 +55,27 @@ class Claim:
 class OrderStore:
     """Reads and writes the tables of orders."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, flags: Flags) -> None:
         self._database = database
+        self._flags = flags
+        self._pages = metrics.Children(metrics.ORDER_PAGES)
 
     def get(self, order_id: int) -> Order | None:
         """The order with that id, and its lines."""
         if order_id > MAX_ID:
             return None
-        orders = self._with_lines(self._database.query(_ORDER, [order_id]))
+        orders = with_lines(self._database, self._database.query(_ORDER, [order_id]))
         return orders[0] if orders else None
 
     def history(self, user_id: int, limit: int, after: int | None) -> tuple[list[Order], int | None]:
         """A page of a user's orders, newest first, and the id to ask for the next one after."""
         if user_id > MAX_ID:
             return [], None
-        rows = self._database.query(_HISTORY, [user_id, MAX_ID if after is None else after, limit + 1])
-        page = rows[:limit]
-        return self._with_lines(page), page[-1][0] if len(rows) > limit else None
+        queries = self._flags["orders.queries"]
+        page = Page(_HISTORY, [user_id, MAX_ID if after is None else after, limit + 1], limit)
+        orders, more = WAYS[queries](self._database, page)
+        self._pages[queries,].inc()
+        return orders, orders[-1]["id"] if more else None
 
     def statistics(self) -> dict[str, Any]:
         """Totals over all orders and the ten products sold most. It reads every order and line there is."""
@@ -104,29 +107,14 @@ class OrderStore:
                 order_id = statements.fetchone()[0]
             return _insert(statements, order_id, user_id, lines)
 
-    def _with_lines(self, rows: Sequence[tuple[Any, ...]]) -> list[Order]:
-        orders = {row[0]: _order(row, []) for row in rows}
-        if orders:
-            for order_id, *line in self._database.query(_LINES, [array(orders)]):
-                orders[order_id]["lines"].append(_line(*line))
-        return list(orders.values())
-
 
 def _insert(statements: cursor, order_id: int | None, user_id: int, lines: Sequence[Line]) -> Order:
     total = sum(line["quantity"] * line["price_cents"] for line in lines)
     statements.execute(_ADD_ORDER, [order_id, user_id, total])
-    order = _order(statements.fetchone(), list(lines))
+    order = as_order(statements.fetchone(), list(lines))
     columns = [array(line[name] for line in lines) for name in ("product_id", "quantity", "price_cents")]
     statements.execute(_ADD_LINES, [order["id"], array(range(1, len(lines) + 1)), *columns])
     request = context.current()
     traceparent = request.traceparent if request is not None else ""
     statements.execute(_ADD_MESSAGE, [f"order:{order['id']}", orjson.dumps(order).decode(), traceparent])
     return order
-
-
-def _order(row: tuple[Any, ...], lines: list[Line]) -> Order:
-    return dict(zip(("id", "user_id", "status", "total_cents", "created_at"), row, strict=True), lines=lines)
-
-
-def _line(product_id: int, quantity: int, price_cents: int) -> Line:
-    return {"product_id": product_id, "quantity": quantity, "price_cents": price_cents}

@@ -82,9 +82,21 @@ def set_flag(app, redis_url) -> Iterator:
 
 
 @pytest.fixture
-def store(database, set_flags) -> Iterator[OrderStore]:
-    """The store alone, without a service around it."""
-    flags = set_flags()
-    kit = Database(database.url("orders"), flags, Tracing("orders", flags, None), "tests")
-    yield OrderStore(kit)
-    kit.close()
+def make_store(database, set_flags) -> Iterator:
+    """``make_store(**{"orders.queries": "join"})``: the store alone, without a service around it."""
+    opened = []
+
+    def make(**values: object) -> OrderStore:
+        flags = set_flags(**values)
+        opened.append(Database(database.url("orders"), flags, Tracing("orders", flags, None), "tests"))
+        return OrderStore(opened[-1], flags)
+
+    yield make
+    for kit in opened:
+        kit.close()
+
+
+@pytest.fixture
+def store(make_store) -> OrderStore:
+    """The store with every flag at its default."""
+    return make_store()

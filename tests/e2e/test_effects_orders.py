@@ -1,0 +1,23 @@
+"""Flags of orders have their effect on the running stack: set one, see the change from outside, reset it, see it go."""
+
+import pytest
+
+from tests.e2e.test_effects import total
+
+pytestmark = pytest.mark.usefixtures("control")
+
+
+def test_orders_queries_decides_how_many_statements_a_history_takes(control, client):
+    """ "orders.queries": 21, 1 and 2 statements for the same page of 20."""
+
+    def statements() -> tuple[int, object]:
+        before = total(control, "orders", "costlab_db_queries_total")
+        page = client.get("/api/users/1/orders?limit=20").json
+        return int(total(control, "orders", "costlab_db_queries_total") - before), page
+
+    batch = statements()
+    assert batch[0] == 2
+    assert len(batch[1]["orders"]) == 20
+    for way, expected in (("n_plus_one", 21), ("join", 1), (None, 2)):
+        control.set_flags({"orders.queries": way})
+        assert statements() == (expected, batch[1])
