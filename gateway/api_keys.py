@@ -1,14 +1,13 @@
 """API keys: which client a request comes from.
 
 The key itself goes no further than this file. Behind it a client is its name: in the rate limiter's state, in logs,
-and in the header ``X-Client`` that upstreams get. Keys are kept hashed, so that neither a memory dump nor the time a
-look-up takes tells one.
+and in the header ``X-Client`` that upstreams get. A key is found by its hash, of which the process alone knows the
+seed, so the time a look-up takes tells nothing about the keys there are.
 
 A request without a key is the client ``anonymous``: all of them share one rate, so leaving the key out buys nobody
 a rate of their own. A key nobody has is refused, because it is a mistake or a guess.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 
@@ -20,9 +19,9 @@ ACCEPTED = "name:key pairs separated by commas; a name is a-z, 0-9 and -, a key 
 
 
 class ApiKeys:
-    """Client names by the hash of their key."""
+    """Client names by key."""
 
-    def __init__(self, names: Mapping[bytes, str]) -> None:
+    def __init__(self, names: Mapping[str, str]) -> None:
         self._names = dict(names)
 
     @classmethod
@@ -31,7 +30,7 @@ class ApiKeys:
         pairs = [_PAIR.fullmatch(part.strip()) for part in text.split(",")]
         if not all(pairs):
             raise ValueError(f"pair {pairs.index(None) + 1} is not accepted: {ACCEPTED}")
-        names = {_hash(pair[2]): pair[1] for pair in pairs}
+        names = {pair[2]: pair[1] for pair in pairs}
         if len(names) < len(pairs):
             raise ValueError("two clients have the same key")
         if ANONYMOUS in names.values():
@@ -43,14 +42,10 @@ class ApiKeys:
         if not key:
             return ANONYMOUS
         try:
-            return self._names[_hash(key)]
+            return self._names[key]
         except KeyError:
             raise problem.Unauthorized("X-Api-Key: nobody has this key.", headers=_CHALLENGE) from None
 
 
 # RFC 9110 11.6.1: a 401 names a way to authenticate.
 _CHALLENGE = {"WWW-Authenticate": 'ApiKey realm="costlab", header="X-Api-Key"'}
-
-
-def _hash(key: str) -> bytes:
-    return hashlib.sha256(key.encode("latin-1")).digest()

@@ -3,6 +3,7 @@ tells itself cannot be said from outside.
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 _HOP_BY_HOP = {
@@ -44,11 +45,7 @@ Headers = list[tuple[str, str]]
 
 def outgoing(environ: Mapping[str, Any], client: str) -> Headers:
     """The headers of the request to the upstream."""
-    sent = [
-        (key[5:].replace("_", "-"), value)
-        for key, value in environ.items()
-        if key.startswith("HTTP_") and key not in _NOT_SENT
-    ]
+    sent = [(_name(key), value) for key, value in environ.items() if key.startswith("HTTP_") and key not in _NOT_SENT]
     if environ.get("CONTENT_TYPE"):
         sent.append(("Content-Type", environ["CONTENT_TYPE"]))
     named = _named(environ.get("HTTP_CONNECTION", ""))
@@ -73,6 +70,12 @@ def returned(headers: Iterable[tuple[str, str]], prefix: str) -> Headers:
         if name not in _ANSWERED:
             kept.append((name, prefix + value if name == "location" and value.startswith("/") else value))
     return [(name, value) for name, value in kept if name not in named] if named else kept
+
+
+@lru_cache(maxsize=256)
+def _name(key: str) -> str:
+    """The header of a WSGI key; the same few come with every request."""
+    return key[5:].replace("_", "-")
 
 
 def _named(connection: str) -> frozenset[str]:

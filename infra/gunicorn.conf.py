@@ -27,6 +27,10 @@ workers = _settings.processes
 # costlab/service/leader_followers.py says what it saves; it needs epoll, so on macOS gunicorn's own threads serve.
 worker_class = "costlab.service.leader_followers.LeaderFollowersWorker" if hasattr(select, "epoll") else "gthread"
 threads = _settings.threads
+# No header of a caller changes what a request is: whom to trust is never asked, so that nobody need be looked up.
+forwarded_allow_ips = "*"
+secure_scheme_headers = {}
+forwarder_headers = ""
 # Pooled clients keep connections open between requests; the default of two seconds would close them under light load.
 keepalive = 75
 backlog = 1024

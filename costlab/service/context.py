@@ -3,8 +3,8 @@
 Set once by the door (costlab/service/door.py), read by logs, spans, problem documents and the HTTP client.
 """
 
+import random
 import re
-import secrets
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -49,7 +49,12 @@ def enter(request: Request | None) -> None:
 
 def request_id(given: str) -> str:
     """The caller's request id if it is safe to log and hand on, else a new one."""
-    return given if _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
+    return given if _SAFE_ID.fullmatch(given) else random_hex(8)
+
+
+def random_hex(length: int) -> str:
+    """``length`` random bytes in hexadecimal, for ids that must differ but need not be secret."""
+    return f"{random.getrandbits(8 * length):0{2 * length}x}"
 
 
 def deadline(given: str, now: float) -> float | None:

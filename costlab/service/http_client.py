@@ -17,6 +17,7 @@ import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -188,10 +189,10 @@ class HttpClient:
             lines.append(f"content-length: {len(body)}\r\n")
         return "".join(lines).encode("latin-1") + b"\r\n" + body
 
-    def _connect(self) -> "_Connection":
     def _pool_size(self) -> int:
         return 0 if self._flags["http.reuse"] == "per_call" else self._flags["http.pool_size"]
 
+    def _connect(self) -> "_Connection":
         return _Connection(socket.create_connection(self._address, timeout=CONNECT_SECONDS))
 
 
@@ -247,7 +248,7 @@ class _Connection:
     # llhttp's callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._answer.headers.append((name.decode("latin-1").lower(), value.decode("latin-1")))
+        self._answer.headers.append((_lower(name), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
         self._answer.status = self._parser.get_status_code()
@@ -266,6 +267,12 @@ class _Connection:
             self._answer = Answer()
         else:
             self._complete = True
+
+
+@lru_cache(maxsize=256)
+def _lower(name: bytes) -> str:
+    """A header's name; the same few come with every answer."""
+    return name.decode("latin-1").lower()
 
 
 def _left(deadline: float) -> float:

@@ -24,10 +24,13 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 
-from gunicorn.http import errors
+from gunicorn.http import errors, wsgi
+from gunicorn.http.body import LengthReader
 from gunicorn.http.message import Request
 from gunicorn.workers.base import Worker
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
@@ -50,17 +53,66 @@ _REFUSED = (
 )
 
 
+class OneSendResponse(wsgi.Response):
+    """gunicorn's response with head and first part sent together: one packet less, and the other side reads once."""
+
+    _head = b""
+    begun = False
+
+    def send_headers(self) -> None:
+        if not self.headers_sent:
+            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
+            self._head = "".join(lines).encode("latin-1")
+            self.headers_sent = True
+
+    def default_headers(self) -> list[str]:
+        major, minor = self.req.version
+        return [
+            f"HTTP/{major}.{minor} {self.status}\r\nServer: {self.version}\r\nDate: {_date(int(time.time()))}\r\n"
+            f"Connection: {'close' if self.should_close() else 'keep-alive'}\r\n",
+            "Transfer-Encoding: chunked\r\n" if self.chunked else "",
+        ]
+
+    def _emit_body(self, data: bytes) -> None:
+        self._send(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+
+    def close(self) -> None:
+        self.send_headers()
+        self._send(b"0\r\n\r\n" if self.chunked else b"")
+
+    def _send(self, data: bytes) -> None:
+        message, self._head = self._head + data, b""
+        if message:
+            self.begun = True
+            self.sock.sendall(message)
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
+
+
+def _respond(response: OneSendResponse, body: Iterable[bytes]) -> None:
+    try:
+        for part in body:
+            response.write(part)
+        response.close()
+    finally:
+        if hasattr(body, "close"):
+            body.close()
+
+
 class LeaderFollowersWorker(ThreadWorker):
     """gunicorn's threaded worker with its poller, queue and pool replaced by one epoll set."""
 
     def init_process(self) -> None:
+        # gunicorn looks every setting up by a method, a hundred times per request; as attributes they are found first.
+        vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
         self._epoll = select.epoll()
         self._listeners = {listener.fileno(): listener for listener in self.sockets}
         self._connections: set[TConn] = set()
         # Those waiting for a request, by descriptor. Whoever takes one out owns it.
         self._waiting: dict[int, TConn] = {}
-        # gunicorn asks for their number when it decides whether one more can be kept.
-        self.keepalived_conns = self._waiting
         self._full = False
         self._ended = False
         Worker.init_process(self)
@@ -86,6 +138,30 @@ class LeaderFollowersWorker(ThreadWorker):
         with contextlib.suppress(OSError):  # the client has gone
             client.sendall(head.encode() + body)
 
+    def handle_request(self, req: Request, conn: TConn) -> bool:
+        """Answer ``req``; whether the connection can be kept. gunicorn's own, less the hooks and the access log that
+        nobody uses here."""
+        response, environ = wsgi.create(
+            req, conn.sock, conn.client, conn.server, self.cfg, response_class=OneSendResponse
+        )
+        environ["wsgi.multithread"] = True
+        self.nr += 1
+        if self.nr >= self.max_requests:
+            self.alive = False
+        if not self.alive or len(self._waiting) >= self.max_keepalived:
+            response.force_close()
+        try:
+            _respond(response, self.wsgi(environ, response.start_response))
+        except OSError:  # the client has left, mostly; gunicorn knows which are worth a line
+            raise
+        except Exception:
+            if not response.begun:
+                raise
+            # Half an answer is out, and another cannot follow it: that the connection ends tells the client.
+            self.log.exception("Error in the middle of an answer")
+            return False
+        return not response.should_close()
+
     def run(self) -> None:
         """Serve until told to stop, then finish what was begun."""
         for descriptor, listener in self._listeners.items():
@@ -97,6 +173,13 @@ class LeaderFollowersWorker(ThreadWorker):
             self._tick(TICK_SECONDS)
             self._expire(time.monotonic())
         self._stop()
+
+    def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
+        """Whether ``conn`` can be kept: what the service did not read of a body is read now, if there is any."""
+        reader = conn.parser.mesg.body.reader
+        if keepalive and isinstance(reader, LengthReader) and reader.length == 0:
+            return True
+        return super()._keepalive_after(conn, keepalive)
 
     def _follow(self) -> None:
         """The life of a thread: wait to become the leader, do one piece of work, wait again; nothing ends it early."""

@@ -8,7 +8,6 @@ Source: W3C Trace Context; Sigelman et al., Dapper (2010).
 
 import random
 import re
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -20,6 +19,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from costlab.service import context, metrics
+from costlab.service.context import random_hex
 from costlab.service.flags import Flags
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -77,7 +77,7 @@ class Tracing:
         else:
             sampled = bool(parent.trace_flags & TraceFlags.SAMPLED)
         if not sampled:
-            request.traceparent = f"00-{given[3:35] if parent else secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+            request.traceparent = f"00-{given[3:35] if parent else random_hex(16)}-{random_hex(8)}-00"
             return None
         return self._start(request, parent, name, SpanKind.SERVER)
 

@@ -19,6 +19,10 @@ APP = """
 import os, threading, time, pathlib
 meeting = threading.Barrier(3)
 
+def half():
+    yield b"12345"
+    raise RuntimeError("in the middle")
+
 def app(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/meet":
@@ -29,6 +33,15 @@ def app(environ, start_response):
             time.sleep(0.01)
     if path == "/bug":
         raise RuntimeError("password=hunter2")
+    if path == "/half":
+        start_response("200 OK", [("Content-Length", "10")])
+        return half()
+    if path == "/stream":
+        start_response("200 OK", [])
+        return [b"ab", b"", b"cde"]
+    if path == "/empty":
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
     body = str(os.getpid()).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
@@ -160,6 +173,28 @@ def test_a_bug_is_a_500_that_tells_nothing_and_the_thread_lives_on(serve):
     assert (status, b"hunter2" in body) == (500, False)
     assert "application/problem+json" in head
     assert server.ask()[0] == 200
+
+
+def test_an_answer_that_breaks_in_the_middle_ends_the_connection_and_not_the_thread(serve):
+    server = serve("--threads", "1")
+    with server.connect() as link:
+        send(link, "/half")
+        assert b"".join(iter(lambda: link.recv(100), b"")).endswith(b"\r\n\r\n12345")
+    assert server.ask()[0] == 200
+
+
+def test_an_answer_without_a_length_is_chunked_and_the_connection_kept(serve):
+    server = serve("--threads", "1")
+    with server.connect() as link:
+        send(link, "/stream")
+        data = b""
+        while not data.endswith(b"0\r\n\r\n"):
+            data += link.recv(100)
+        assert data.endswith(b"\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n")
+        assert exchange(link, "/empty")[2] == b""
+        link.sendall(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert link.recv(1000).endswith(b"\r\n\r\n")
+        assert exchange(link)[0] == 200
 
 
 def test_a_client_that_leaves_in_the_middle_harms_nobody(serve):
