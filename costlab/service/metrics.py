@@ -96,7 +96,11 @@ STREAM_BACKLOG = Gauge(
     multiprocess_mode="livemostrecent",
 )
 
-ORDER_PAGES = Counter("costlab_order_pages", "Pages of order histories. queries: n_plus_one, join, batch.", ["queries"])
+ORDER_PAGES = Counter(
+    "costlab_order_pages",
+    "Pages of order histories. paging: offset, keyset; queries: n_plus_one, join, batch.",
+    ["paging", "queries"],
+)
 
 
 def render() -> bytes:

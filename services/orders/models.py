@@ -3,14 +3,16 @@
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-MAX_ID = 2**63 - 1
+from services.orders.paging import MAX_ID, parse
+
 MAX_LINES = 50
 MAX_QUANTITY = 1000
 MAX_PAGE = 100
 
 Id = Annotated[int, Field(ge=1, le=MAX_ID)]
+PageToken = Annotated[str, AfterValidator(parse)]
 
 
 class Product(BaseModel):
@@ -67,14 +69,14 @@ class HistoryPage(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(20, ge=1, le=MAX_PAGE, description="orders per page")
-    after: Id | None = Field(None, description="the id that `next` of the page before gave")
+    after: PageToken | None = Field(None, description="what `next` of the page before gave")
 
 
 class History(BaseModel):
     """A page of a user's orders, newest first; ``next`` is null on the last one."""
 
     orders: list[Order]
-    next: int | None
+    next: int | str | None
 
 
 class TopProduct(BaseModel):

@@ -11,15 +11,14 @@ from costlab.service import context, metrics
 from costlab.service.database import Database, array
 from costlab.service.flags import Flags
 from services.orders.models import MAX_ID
+from services.orders.paging import Token, keyset, offset
 from services.orders.queries import WAYS
 from services.orders.queries.batch import with_lines
-from services.orders.rows import Line, Order, Page
+from services.orders.rows import Line, Order
 from services.orders.rows import order as as_order
 
 _ORDER = "select id, user_id, status, total_cents, created_at from orders where id = %s"
-_HISTORY = """
-select id, user_id, status, total_cents, created_at from orders
-where user_id = %s and id < %s order by id desc limit %s"""
+_PAGING = {"offset": offset, "keyset": keyset}
 _TOTALS = "select count(*), coalesce(sum(total_cents), 0)::bigint from orders"
 _TOP_PRODUCTS = """
 select product_id, sum(quantity)::bigint as sold from order_lines
@@ -67,15 +66,15 @@ class OrderStore:
         orders = with_lines(self._database, self._database.query(_ORDER, [order_id]))
         return orders[0] if orders else None
 
-    def history(self, user_id: int, limit: int, after: int | None) -> tuple[list[Order], int | None]:
-        """A page of a user's orders, newest first, and the id to ask for the next one after."""
+    def history(self, user_id: int, limit: int, after: Token | None) -> tuple[list[Order], int | str | None]:
+        """A page of a user's orders, newest first, and the token to ask for the next one with."""
         if user_id > MAX_ID:
             return [], None
-        queries = self._flags["orders.queries"]
-        page = Page(_HISTORY, [user_id, MAX_ID if after is None else after, limit + 1], limit)
-        orders, more = WAYS[queries](self._database, page)
-        self._pages[queries,].inc()
-        return orders, orders[-1]["id"] if more else None
+        paging, queries = self._flags["orders.paging"], self._flags["orders.queries"]
+        way = _PAGING[paging]
+        orders, more = WAYS[queries](self._database, way.page(user_id, limit, after))
+        self._pages[paging, queries].inc()
+        return orders, way.following(orders[-1]["id"], limit, after) if more else None
 
     def statistics(self) -> dict[str, Any]:
         """Totals over all orders and the ten products sold most. It reads every order and line there is."""

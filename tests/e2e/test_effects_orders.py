@@ -21,3 +21,19 @@ def test_orders_queries_decides_how_many_statements_a_history_takes(control, cli
     for way, expected in (("n_plus_one", 21), ("join", 1), (None, 2)):
         control.set_flags({"orders.queries": way})
         assert statements() == (expected, batch[1])
+
+
+def test_orders_paging_decides_whether_a_new_order_shifts_the_pages(control, client):
+    """ "orders.paging": an order placed between two pages makes offset paging answer one again, keyset not."""
+
+    def repeated() -> int:
+        first = client.get("/api/users/31/orders?limit=5").json
+        assert client.post("/api/orders", {"user_id": 31, "lines": [{"product_id": 1, "quantity": 1}]}).status == 201
+        second = client.get(f"/api/users/31/orders?limit=5&after={first['next']}").json
+        return len({order["id"] for order in first["orders"]} & {order["id"] for order in second["orders"]})
+
+    assert repeated() == 0
+    control.set_flags({"orders.paging": "offset"})
+    assert repeated() == 1
+    control.set_flags({"orders.paging": None})
+    assert repeated() == 0

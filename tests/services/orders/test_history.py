@@ -4,6 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.orders.models import MAX_PAGE
+from services.orders.paging import Token
 
 LINES = [{"product_id": 5, "quantity": 1, "price_cents": 100}]
 
@@ -11,10 +12,11 @@ LINES = [{"product_id": 5, "quantity": 1, "price_cents": 100}]
 def pages(store, user_id, limit):
     after = None
     while True:
-        orders, after = store.history(user_id, limit, after)
+        orders, following = store.history(user_id, limit, after)
         yield [order["id"] for order in orders]
-        if after is None:
+        if following is None:
             return
+        after = Token(following)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -38,6 +40,6 @@ def test_the_last_page_has_no_next_even_when_it_is_full(store, database):
 def test_an_order_placed_between_two_pages_moves_nothing(store):
     first, following = store.history(50, 10, None)
     store.add(50, LINES, None)
-    second, _ = store.history(50, 10, following)
+    second, _ = store.history(50, 10, Token(following))
     assert min(order["id"] for order in first) > max(order["id"] for order in second)
     assert store.history(50, 21, None)[0][1:] == first + second

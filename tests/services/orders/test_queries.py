@@ -5,13 +5,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.orders.models import MAX_PAGE
+from services.orders.paging import Token
 from tests.services.conftest import counted
 
 WAYS = ("n_plus_one", "join", "batch")
+TOKENS = st.none() | st.builds(Token, st.integers(1, 100_000))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(user_id=st.integers(1, 10_001), limit=st.integers(1, MAX_PAGE), after=st.none() | st.integers(1, 100_000))
+@given(
+    user_id=st.integers(1, 10_001),
+    limit=st.integers(1, MAX_PAGE),
+    after=st.none() | st.builds(Token, st.integers(1, 100_000)),
+)
 def test_every_way_answers_the_same_page(stores, user_id, limit, after):
     pages = [store.history(user_id, limit, after) for store in stores.values()]
     assert pages[0] == pages[1] == pages[2]
