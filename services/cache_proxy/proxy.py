@@ -85,7 +85,7 @@ class Proxy:
             now, ttl = self._clock(), self._flags["cache.ttl"]
             if strategy.on_read(entry, now, ttl) is Action.SERVE and entry is not None:
                 self._count("hit")
-                return _hit(entry, now, min(entry.fresh, ttl), environ.get("HTTP_IF_NONE_MATCH"))
+                return _hit(entry, now, strategy.freshness(entry, ttl), environ.get("HTTP_IF_NONE_MATCH"))
             generation = generation or self._cache.begin(path)
         except CacheAway:
             self._count("error")

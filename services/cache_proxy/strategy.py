@@ -1,8 +1,8 @@
 """The interface of a caching strategy: decisions over time and state it is given; it never calls Redis or an origin.
 
     GET ─► looks? ─┬─ no ──► origin, nothing kept
-                   └─ yes ─► on_read ─┬─ SERVE ──► the stored answer
-                                      └─ FILL ───► origin ─► lifetime ─► stored
+                   └─ yes ─► on_read ─► an Action, which the proxy carries out
+                                 └─ unless SERVE: origin ─► lifetime ─► stored
 
 A strategy with another way to answer (wait for somebody's fill, serve stale and fill behind) adds an Action, which the
 proxy learns to carry out; what a decision may rest on (age, cost of a fill, chance) is here already.
@@ -40,6 +40,10 @@ class Strategy(Protocol):
 
     def on_read(self, entry: Entry | None, now: float, ttl: float) -> Action:
         """What to do when the cache holds ``entry`` and the flag ``cache.ttl`` is ``ttl``."""
+        ...
+
+    def freshness(self, entry: Entry, ttl: float) -> float:
+        """Seconds from when it was fetched for which ``entry`` is fresh while ``cache.ttl`` is ``ttl``."""
         ...
 
     def lifetime(self, ttl: float, cost: float) -> Lifetime:

@@ -167,7 +167,7 @@ def test_tracing_sample_decides_how_many_requests_make_spans(control, client):
     ("changes", "says"),
     [
         ({"cache.strategie": "ttl"}, "there is no flag 'cache.strategie'"),
-        ({"cache.strategy": "forever"}, "allowed: off or ttl"),
+        ({"cache.strategy": "forever"}, "allowed: off, ttl"),
         ({"db.pool": 0}, "allowed: 1 to 64"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from services.cache_proxy.strategies.off import Off
 from services.cache_proxy.strategies.ttl import Ttl
+from services.cache_proxy.strategies.ttl_jitter import TtlJitter
 from services.cache_proxy.strategy import Strategy
 
-STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (Off(), Ttl())}
+STRATEGIES: dict[str, Strategy] = {strategy.name: strategy for strategy in (Off(), Ttl(), TtlJitter())}

@@ -18,5 +18,8 @@ class Off:
     def on_read(self, entry: Entry | None, now: float, ttl: float) -> Action:
         return Action.FILL
 
+    def freshness(self, entry: Entry, ttl: float) -> float:
+        return 0.0
+
     def lifetime(self, ttl: float, cost: float) -> Lifetime:
         return Lifetime(0.0, 0.0)

@@ -5,7 +5,7 @@ Example: a user is read 50 times a second and ``cache.ttl`` is 30 s. The origin 
 
 Trade-off: when a popular answer expires, everyone who asks before the first new one is stored goes to the origin: at
 50/s and an origin that takes 40 ms, two at a time; at 5,000/s, two hundred (the stampede).
-Use instead: jitter when many keys expire together, a lease or XFetch when one hot key does.
+Use instead: jitter when many keys expire together; single flight, a lease or XFetch when one hot key does.
 
 Units: seconds. Source: RFC 9111, 4.2 (freshness).
 """
@@ -21,9 +21,12 @@ class Ttl:
     looks = True
 
     def on_read(self, entry: Entry | None, now: float, ttl: float) -> Action:
-        if entry is not None and now - entry.stored_at < min(entry.fresh, ttl):
+        if entry is not None and now - entry.stored_at < self.freshness(entry, ttl):
             return Action.SERVE
         return Action.FILL
+
+    def freshness(self, entry: Entry, ttl: float) -> float:
+        return min(entry.fresh, ttl)
 
     def lifetime(self, ttl: float, cost: float) -> Lifetime:
         return Lifetime(fresh=ttl, keep=ttl)
