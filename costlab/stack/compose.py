@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import signal as signals
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,16 +20,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from costlab.stack import ROOT, ServiceStatus, StackError, Usage
+from costlab.stack import ROOT, ServiceStatus, StackError, Usage, ports
 from costlab.stack.docker_engine import Container, DockerEngine
 
 HEALTHY_SECONDS = 180.0
-_DEFAULT_BASE = 8080
 _PUBLIC, _INTERNAL = 8000, 9000
 # What watches the stack or prepares it: no part of what an experiment measures, and not needed to run one.
 _OPTIONAL = ("grafana", "jaeger", "prometheus")
 _APART = (*_OPTIONAL, "k6", "prepare")
 _GIVE_UP_RESTARTS = 3
+_KILLED = 128 + signals.SIGKILL
 
 Report = Callable[[str], None]
 
@@ -47,7 +46,7 @@ class ComposeStack:
         given = dict(os.environ if environment is None else environment)
         self._log = (state or ROOT / ".costlab" / "compose") / "compose.log"
         self._without = _left_out(given.get("COSTLAB_WITHOUT", ""))
-        self._environment = _moved_ports(given) | _no_traces(self._without) | given
+        self._environment = ports.moved(given) | _no_traces(self._without) | given
         self._own_image = "COSTLAB_IMAGE" not in given
 
     def up(self, report: Report) -> None:
@@ -120,7 +119,8 @@ class ComposeStack:
         start the container again.
         """
         name = signals.Signals(signal).name.removeprefix("SIG")
-        self._compose("exec", "-T", self._known(service), "sh", "-c", f"kill -s {name} -- -1")
+        # The shell that kills can be killed along with its container.
+        self._compose("exec", "-T", self._known(service), "sh", "-c", f"kill -s {name} -- -1", fine=(0, _KILLED))
 
     def stop(self, service: str) -> None:
         """Stop ``service`` in an orderly way and leave it stopped."""
@@ -201,15 +201,8 @@ class ComposeStack:
     def _refuse_taken_ports(self) -> None:
         """Before anything starts: a port that another program has. Ports of our own containers are ours."""
         running = self._containers()
-        for name, service in self._services.items():
-            if name in running or name in self._without:
-                continue
-            for port in service.get("ports", ()):
-                if _is_taken(int(port["published"])):
-                    raise StackError(
-                        f"port {port['published']} on 127.0.0.1, wanted for {name}, is taken by another program: "
-                        "stop it, or move every port with COSTLAB_PORT_BASE"
-                    )
+        absent = [name for name in self._names() if name not in (*running, *self._without)]
+        ports.refuse_taken({port: name for name in absent for port in self._published(name)})
 
     # Looking
 
@@ -224,14 +217,13 @@ class ComposeStack:
     def _row(self, name: str, container: Container | None) -> ServiceStatus:
         running = container is not None and container.running
         cpu, memory = self._engine.cpu_seconds_and_memory(container) if running else (0.0, 0)
-        ports = [int(port["published"]) for port in self._services[name].get("ports", ())]
         internal = self._port(name, _INTERNAL)
         return ServiceStatus(
             name=name,
             state=container.state if container else "absent",
             healthy=container is not None and container.healthy,
             pid=container.pid if running else None,
-            port=next((port for port in ports if port != internal), None),
+            port=next((port for port in self._published(name) if port != internal), None),
             internal_port=internal,
             cpu_seconds=cpu,
             memory_bytes=memory,
@@ -249,6 +241,10 @@ class ComposeStack:
         if service not in self._services:
             raise StackError(f"no service {service!r}; there are {', '.join(self._names())}")
         return service
+
+    def _published(self, service: str) -> list[int]:
+        """Its ports on loopback."""
+        return [int(port["published"]) for port in self._services[service].get("ports", ())]
 
     def _port(self, service: str, target: int) -> int | None:
         """The loopback port under which ``target`` of a service's container is published."""
@@ -302,10 +298,10 @@ class ComposeStack:
                 return [*candidate, "--ansi", "never", "--file", str(ROOT / "docker-compose.yml")]
         raise StackError("Docker is here but Compose 2 is not: install the docker-compose-plugin package")
 
-    def _compose(self, *arguments: str, hint: str = "") -> str:
+    def _compose(self, *arguments: str, hint: str = "", fine: Sequence[int] = (0,)) -> str:
         """The output of a Compose command; its failure is one line, the rest goes to the log."""
         command = [*self._command, *arguments]
-        return _run(command, self._environment, log=self._log, hint=hint)
+        return _run(command, self._environment, log=self._log, hint=hint, fine=fine)
 
 
 def _is_version_2(command: Sequence[str], environment: Mapping[str, str]) -> bool:
@@ -315,16 +311,6 @@ def _is_version_2(command: Sequence[str], environment: Mapping[str, str]) -> boo
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     version = re.match(r"v?(\d+)", done.stdout.strip())
     return done.returncode == 0 and version is not None and int(version[1]) >= 2
-
-
-def _is_taken(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-    return False
 
 
 def _word(container: Container) -> str:
@@ -340,8 +326,12 @@ def _run(
     log: Path | None = None,
     hint: str = "",
     both: bool = False,
+    fine: Sequence[int] = (0,),
 ) -> str:
-    """What ``command`` wrote on stdout (``both``: on stderr too); its failure is one line, the rest goes to ``log``."""
+    """What ``command`` wrote on stdout (``both``: on stderr too).
+
+    An exit code that is not ``fine`` is one line, and the rest goes to ``log``.
+    """
     stderr = subprocess.STDOUT if both else subprocess.PIPE
     done = subprocess.run(
         command,
@@ -353,7 +343,7 @@ def _run(
         errors="replace",
         check=False,
     )
-    if done.returncode == 0:
+    if done.returncode in fine:
         return done.stdout
     said = done.stdout + (done.stderr or "")
     if log and log.parent.is_dir():
@@ -380,14 +370,3 @@ def _left_out(text: str) -> tuple[str, ...]:
 def _no_traces(without: Sequence[str]) -> dict[str, str]:
     """Where Jaeger is left out, spans go nowhere instead of to a host that is not there."""
     return {"COSTLAB_OTLP_ENDPOINT": ""} if "jaeger" in without else {}
-
-
-def _moved_ports(environment: Mapping[str, str]) -> dict[str, str]:
-    """Every published port moved by as much as COSTLAB_PORT_BASE differs from the gateway's usual port."""
-    text = environment.get("COSTLAB_PORT_BASE")
-    if not text:
-        return {}
-    if not text.isdigit() or not 6200 <= int(text) <= 50000:
-        raise StackError(f"COSTLAB_PORT_BASE is {text!r}; it must be a port number from 6200 to 50000")
-    published = re.findall(r"\$\{(COSTLAB_\w+_PORT):-(\d+)\}", (ROOT / "docker-compose.yml").read_text())
-    return {name: str(int(default) + int(text) - _DEFAULT_BASE) for name, default in published}
