@@ -31,6 +31,8 @@ _APART = (*_OPTIONAL, "k6", "prepare")
 _GIVE_UP_RESTARTS = 3
 _KILLED = 128 + signals.SIGKILL
 
+_FAREWELL = re.compile(r"\[[^]]+\] \[\d+\] \[(INFO|WARNING|ERROR)\]")
+
 Report = Callable[[str], None]
 
 
@@ -252,10 +254,11 @@ class ComposeStack:
         return next((int(port["published"]) for port in ports if port["target"] == target), None)
 
     def _said(self, container: Container | None) -> str:
-        """The last line that a container wrote, as the end of a sentence."""
-        command = [self._docker, "logs", "--tail", "5", container.id] if container else []
+        """The last line that a container wrote, as the end of a sentence; gunicorn's farewell follows the reason."""
+        command = [self._docker, "logs", "--tail", "40", container.id] if container else []
         lines = _run(command, self._environment, both=True).strip().splitlines() if command else []
-        return f": {lines[-1].strip()}" if lines else f" (it wrote nothing; more in {self._log})"
+        telling = [line for line in lines if not _FAREWELL.match(line)] or lines
+        return f": {telling[-1].strip()}" if telling else f" (it wrote nothing; more in {self._log})"
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines() or ["no output"]
