@@ -117,3 +117,16 @@ def test_calls_run_side_by_side_while_the_circuit_is_closed(breaker):
     with ThreadPoolExecutor(4) as pool:
         for future in [pool.submit(call) for _ in range(4)]:
             future.result()
+
+
+def test_a_call_that_was_under_way_when_the_circuit_opened_ends_as_it_ends(breaker):
+    """Others fail while it runs; it was let through, so it is not told that it was refused."""
+    with breaker.guard():
+        fail(breaker, 3)
+    with pytest.raises(CircuitOpen), breaker.guard():
+        pass
+    other = CircuitBreaker("upstream", failures=3)
+    with pytest.raises(Boom), other.guard():
+        fail(other, 3)
+        raise Boom
+    assert other.state == "open"
