@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -23,6 +24,7 @@ from costlab.service.context import random_hex
 from costlab.service.flags import Flags
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_NOWHERE = Context()
 _INVALID = ("0" * 32, "0" * 16)
 
 
@@ -79,11 +81,19 @@ class Tracing:
         if not sampled:
             request.traceparent = f"00-{given[3:35] if parent else random_hex(16)}-{random_hex(8)}-00"
             return None
-        return self._start(request, parent, name, SpanKind.SERVER)
+        return self._start(request, NonRecordingSpan(parent) if parent else None, name, SpanKind.SERVER)
 
-    def _start(self, request: context.Request, parent: SpanContext | None, name: str, kind: SpanKind) -> Span:
-        within = None if parent is None else trace.set_span_in_context(NonRecordingSpan(parent))
-        span = self._tracer.start_span(name, context=within, kind=kind)
+    def _start(
+        self,
+        request: context.Request,
+        parent: Span | None,
+        name: str,
+        kind: SpanKind,
+        attributes: Mapping[str, str | int] | None = None,
+    ) -> Span:
+        # An empty context to begin with: spans are handed on through ``request``, never through OpenTelemetry's own.
+        within = _NOWHERE if parent is None else trace.set_span_in_context(parent, _NOWHERE)
+        span = self._tracer.start_span(name, within, kind, attributes)
         metrics.SPANS_STARTED.inc()
         request.traceparent = render(span.get_span_context())
         request.span = span
@@ -99,8 +109,7 @@ class Tracing:
             yield None
             return
         parent, header = request.span, request.traceparent
-        span = self._start(request, parent.get_span_context(), name, kind)
-        span.set_attributes(dict(attributes or {}))
+        span = self._start(request, parent, name, kind, attributes)
         try:
             yield span
         except Exception as error:

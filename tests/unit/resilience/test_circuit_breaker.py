@@ -125,8 +125,14 @@ def test_a_call_that_was_under_way_when_the_circuit_opened_ends_as_it_ends(break
         fail(breaker, 3)
     with pytest.raises(CircuitOpen), breaker.guard():
         pass
-    other = CircuitBreaker("upstream", failures=3)
-    with pytest.raises(Boom), other.guard():
-        fail(other, 3)
-        raise Boom
-    assert other.state == "open"
+
+
+def test_a_call_that_fails_after_the_circuit_opened_raises_its_own_error(breaker):
+    def fail_late():
+        with breaker.guard():
+            fail(breaker, 3)
+            raise Boom
+
+    with pytest.raises(Boom):
+        fail_late()
+    assert breaker.state == "open"
