@@ -31,6 +31,7 @@ _OURS = {
     "x-api-key",
     "x-client",
     "x-forwarded-for",
+    "x-no-retry",
     "x-request-id",
     "x-request-timeout-ms",
 }

@@ -15,15 +15,21 @@ if TYPE_CHECKING:
 
 REQUEST_ID = "X-Request-Id"
 TIMEOUT = "X-Request-Timeout-Ms"
+# Sent by whoever retries: the layers behind must not, or attempts multiply.
+NO_RETRY = "X-No-Retry"
 _SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(slots=True)
 class Request:
-    """One request in flight. ``deadline`` is on the monotonic clock, in seconds; None means no limit was set."""
+    """One request in flight. ``deadline`` is on the monotonic clock, in seconds; None means no limit was set.
+
+    ``retried_by_caller``: whoever sent it will send it again when it fails, so nobody behind this service should.
+    """
 
     request_id: str
     deadline: float | None = None
+    retried_by_caller: bool = False
     traceparent: str = ""
     span: "Span | None" = None
 
@@ -40,6 +46,12 @@ _current: ContextVar[Request | None] = ContextVar("costlab_request", default=Non
 def current() -> Request | None:
     """The request this thread works on, or None outside of one."""
     return _current.get()
+
+
+def retried_by_caller() -> bool:
+    """Whether this thread works on a request that its sender retries."""
+    request = _current.get()
+    return request is not None and request.retried_by_caller
 
 
 def enter(request: Request | None) -> None:

@@ -39,6 +39,7 @@ class Door:
         request = context.Request(
             context.request_id(environ.get("HTTP_X_REQUEST_ID", "")),
             context.deadline(environ.get("HTTP_X_REQUEST_TIMEOUT_MS", ""), started),
+            "HTTP_X_NO_RETRY" in environ,
         )
         method = environ["REQUEST_METHOD"]
         span = self._tracing.enter(request, environ.get("HTTP_TRACEPARENT", ""), method)

@@ -18,12 +18,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import ClassVar
+from random import SystemRandom
+from typing import ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 import httptools
 
+from costlab.resilience.backoff import BACKOFFS
 from costlab.resilience.circuit_breaker import CircuitBreaker, CircuitOpen
+from costlab.resilience.retry import RETRIED, Retry
 from costlab.service import context, metrics
 from costlab.service.connection_pool import ConnectionPool, PoolTimeout
 from costlab.service.flags import Flags
@@ -32,10 +35,18 @@ from costlab.service.tracing import SpanKind, Tracing
 CONNECT_SECONDS = 1.0
 MAX_BODY = 32 * 1024 * 1024
 _TARGET = re.compile(r"/[!-~]*")
-# Sent again on a new connection when an idle one turns out to be closed: these change nothing when done twice.
+# These change nothing when done twice: they may be retried, and are sent again on a new connection when an idle one
+# turns out to be closed.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+# A retry is worth more than its own hop on loopback (1 ms), and the third attempt still fits into a short deadline.
+RETRY_BASE_SECONDS = 0.05
+RETRY_CAP_SECONDS = 2.0
+_NO_RETRY = (context.NO_RETRY.lower(), "1")
 
 Headers = Iterable[tuple[str, str]]
+
+# Seeded by the system at every draw: processes forked from one another must not wait the same pauses.
+_random = SystemRandom()
 
 
 class UpstreamError(Exception):
@@ -83,6 +94,16 @@ class Answer:
         return next((value for key, value in self.headers if key == name), default)
 
 
+class _Call(NamedTuple):
+    """What is asked of the upstream, and until when (on the monotonic clock), all attempts included."""
+
+    method: str
+    target: str
+    headers: Headers
+    body: bytes
+    deadline: float
+
+
 class HttpClient:
     """Calls one upstream. ``timeout`` in seconds bounds a call unless the request's deadline is nearer."""
 
@@ -97,6 +118,7 @@ class HttpClient:
         self._pool = ConnectionPool(upstream, self._connect, _Connection.close, self._pool_size)
         self._breaker = CircuitBreaker(upstream)
         self._seconds = metrics.Children(metrics.CLIENT_SECONDS)
+        self._retries = metrics.Children(metrics.RETRIES)
 
     def get(self, target: str, headers: Headers = ()) -> Answer:
         """GET ``target`` (path and query)."""
@@ -106,11 +128,53 @@ class HttpClient:
         """The upstream's answer; UpstreamError when there is none. Request id, deadline and trace are added."""
         if not _TARGET.fullmatch(target):
             raise ValueError(f"a request target is a path without spaces, not {target!r}")
+        call = _Call(method, target, headers, body, self._deadline())
+        return self._attempt(call) if self._flags["http.retry"] == "off" else self._attempts(call)
+
+    def close(self) -> None:
+        """Close every idle connection."""
+        self._pool.clear()
+
+    def _deadline(self) -> float:
+        request = context.current()
+        latest = time.monotonic() + self._timeout
+        return latest if request is None or request.deadline is None else min(latest, request.deadline)
+
+    def _attempts(self, call: _Call) -> Answer:
+        call, retry = self._prepared(call)
+        while True:
+            try:
+                answer = self._attempt(call, retry.resent)
+                if answer.status < 500 or not self._again(retry, _retry_after(answer)):
+                    return answer
+            except (UpstreamUnreachable, UpstreamTimeout):
+                if not self._again(retry):
+                    raise
+
+    def _prepared(self, call: _Call) -> tuple[_Call, Retry]:
+        """The call with a word to the services behind whether they may retry too, and what this one may do."""
+        one_layer = self._flags["http.retry_layers"] == "one"
+        caller_retries = one_layer and context.retried_by_caller()
+        repeatable = _repeatable(call)
+        if one_layer and (caller_retries or repeatable):
+            call = call._replace(headers=(*call.headers, _NO_RETRY))
+        allowed = self._flags["http.retry_attempts"] if repeatable and not caller_retries else 1
+        backoff = BACKOFFS[self._flags["http.retry"]]
+        return call, Retry(allowed, backoff(RETRY_BASE_SECONDS, RETRY_CAP_SECONDS, _random), call.deadline)
+
+    def _again(self, retry: Retry, after: float = 0.0) -> bool:
+        outcome = retry.again(after)
+        self._retries[self.upstream, outcome].inc()
+        return outcome == RETRIED
+
+    def _attempt(self, call: _Call, resent: int = 0) -> Answer:
         started = time.perf_counter()
         outcome = "error"
         try:
-            with self._tracing.child(f"{method} {self.upstream}", SpanKind.CLIENT) as span:
-                answer = self._guarded(method, target, headers, body)
+            with self._tracing.child(f"{call.method} {self.upstream}", SpanKind.CLIENT) as span:
+                if span is not None and resent:
+                    span.set_attribute("http.request.resend_count", resent)
+                answer = self._guarded(call)
                 if span is not None:
                     span.set_attribute("http.response.status_code", answer.status)
             outcome = "ok" if answer.status < 500 else "error"
@@ -121,16 +185,12 @@ class HttpClient:
         finally:
             self._seconds[self.upstream, outcome].observe(time.perf_counter() - started)
 
-    def close(self) -> None:
-        """Close every idle connection."""
-        self._pool.clear()
-
-    def _guarded(self, method: str, target: str, headers: Headers, body: bytes) -> Answer:
+    def _guarded(self, call: _Call) -> Answer:
         if self._flags["http.breaker"] == "off":
-            return self._call(method, target, headers, body)
+            return self._exchanged(call)
         try:
             with self._breaker.guard():
-                answer = self._call(method, target, headers, body)
+                answer = self._exchanged(call)
                 if answer.status >= 500:
                     raise _ServerError(answer)
                 return answer
@@ -139,14 +199,15 @@ class HttpClient:
         except CircuitOpen as error:
             raise UpstreamRefused(f"{self.upstream} has been failing and is not called for now") from error
 
-    def _call(self, method: str, target: str, headers: Headers, body: bytes) -> Answer:
-        request = context.current()
-        remaining = request.remaining() if request is not None else None
-        seconds = self._timeout if remaining is None else min(self._timeout, remaining)
-        deadline = time.monotonic() + seconds
-        message = self._message(method, target, headers, body, request, seconds)
+    def _exchanged(self, call: _Call) -> Answer:
+        now, longest = time.monotonic(), self._flags["http.attempt_timeout"]
+        seconds = max(0.0, call.deadline - now)
+        if longest != "none":
+            seconds = min(seconds, longest)
+        deadline = now + seconds
+        message = self._message(call, context.current(), seconds)
         try:
-            return self._exchange(method, message, deadline)
+            return self._exchange(call.method, message, deadline)
         except (TimeoutError, PoolTimeout) as error:
             raise UpstreamTimeout(f"{self.upstream} did not answer within {seconds:.2f} s") from error
         except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -169,25 +230,17 @@ class HttpClient:
                     raise
                 self._pool.clear()
 
-    def _message(
-        self,
-        method: str,
-        target: str,
-        headers: Headers,
-        body: bytes,
-        request: context.Request | None,
-        seconds: float,
-    ) -> bytes:
-        lines = [f"{method} {target} HTTP/1.1\r\nhost: {self._host}\r\n"]
-        lines += [f"{name}: {value}\r\n" for name, value in headers]
+    def _message(self, call: _Call, request: context.Request | None, seconds: float) -> bytes:
+        lines = [f"{call.method} {call.target} HTTP/1.1\r\nhost: {self._host}\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in call.headers]
         if request is not None:
             lines.append(
                 f"x-request-id: {request.request_id}\r\ntraceparent: {request.traceparent}\r\n"
                 f"x-request-timeout-ms: {int(seconds * 1000)}\r\n"
             )
-        if body or method in ("POST", "PUT", "PATCH"):
-            lines.append(f"content-length: {len(body)}\r\n")
-        return "".join(lines).encode("latin-1") + b"\r\n" + body
+        if call.body or call.method in ("POST", "PUT", "PATCH"):
+            lines.append(f"content-length: {len(call.body)}\r\n")
+        return "".join(lines).encode("latin-1") + b"\r\n" + call.body
 
     def _pool_size(self) -> int:
         return 0 if self._flags["http.reuse"] == "per_call" else self._flags["http.pool_size"]
@@ -273,6 +326,17 @@ class _Connection:
 def _lower(name: bytes) -> str:
     """A header's name; the same few come with every answer."""
     return name.decode("latin-1").lower()
+
+
+def _repeatable(call: _Call) -> bool:
+    """Whether the upstream may get the request twice: that changes nothing, or a key tells it that it is the same."""
+    return call.method in _IDEMPOTENT or any(name.lower() == "idempotency-key" for name, _ in call.headers)
+
+
+def _retry_after(answer: Answer) -> float:
+    """The seconds for which the upstream asked not to be called again."""
+    given = answer.header("retry-after")
+    return float(given) if given.isascii() and given.isdigit() else 0.0
 
 
 def _left(deadline: float) -> float:

@@ -47,6 +47,12 @@ CONNECTION_WAIT_SECONDS = Histogram(
 BREAKER_OPENED = Counter("costlab_breaker_opened", "Times the circuit to an upstream opened.", ["upstream"])
 BREAKER_REFUSED = Counter("costlab_breaker_refused", "Calls an open circuit refused.", ["upstream"])
 
+RETRIES = Counter(
+    "costlab_retries",
+    "Failed calls while http.retry is on, by what followed. outcome: retried, or what forbade it: attempts (all made), "
+    "deadline (too near), budget (used up).",
+    ["upstream", "outcome"],
+)
 # PostgreSQL
 DB_QUERIES = Counter("costlab_db_queries", "Statements sent to PostgreSQL, transaction control not counted.")
 

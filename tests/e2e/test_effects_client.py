@@ -1,11 +1,14 @@
 """Every flag of the HTTP client has its effect on the running stack, seen at the gateway and the service it calls."""
 
+import contextlib
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg2
 import pytest
 
+from costlab.stack.control import Control
 from tests.conditions import eventually
-from tests.e2e.test_effects import total
+from tests.e2e.test_effects import paused, total
 
 pytestmark = pytest.mark.usefixtures("control")
 
@@ -51,3 +54,93 @@ def test_http_pool_size_of_one_makes_calls_wait_for_each_other(control, client):
     eventually(lambda: ask_at_once() > 0, within=20)
     control.set_flags({"http.pool_size": None})
     assert ask_at_once() == 0
+
+
+@contextlib.contextmanager
+def failing(stack):
+    """users answers 500 at once for the length of the block: its table has another name."""
+    with contextlib.closing(psycopg2.connect(stack.dsn("postgres"))) as link, link.cursor() as statements:
+        link.autocommit = True
+        statements.execute("alter table users.users rename to users_away")
+        try:
+            yield
+        finally:
+            statements.execute("alter table users.users_away rename to users")
+
+
+def seen_by_users(control) -> float:
+    """Requests that users has answered with 500."""
+    return total(control, "users", "http_server_request_duration_seconds_count", http_response_status_code="500")
+
+
+def test_http_retry_makes_a_failed_call_again(stack, control, client):
+    """ "http.retry", "http.retry_attempts": one attempt while off, as many as allowed with every other value."""
+
+    def attempts() -> float:
+        before = seen_by_users(control)
+        assert client.get("/api/users/1").status == 500
+        return seen_by_users(control) - before
+
+    def retried() -> float:
+        return total(control, "gateway", "costlab_retries_total", upstream="users", outcome="retried")
+
+    with failing(stack):
+        assert attempts() == 1
+        before = retried()
+        for kind in ("immediate", "exponential", "equal_jitter", "full_jitter", "decorrelated_jitter"):
+            control.set_flags({"http.retry": kind})
+            assert attempts() == 3
+        assert retried() - before == 10
+        control.set_flags({"http.retry_attempts": 2})
+        assert attempts() == 2
+        control.set_flags({"http.retry": None, "http.retry_attempts": None})
+        assert attempts() == 1
+
+
+def test_a_post_is_retried_only_under_an_idempotency_key(stack, control, client):
+    def attempts(**headers: str) -> float:
+        before = seen_by_users(control)
+        assert client.post("/api/users", {"name": "A", "email": "a@example.com"}, **headers).status == 500
+        return seen_by_users(control) - before
+
+    with failing(stack):
+        control.set_flags({"http.retry": "immediate"})
+        assert attempts() == 1
+        assert attempts(**{"Idempotency-Key": "test-http-retry"}) == 3
+
+
+def test_http_retry_layers_decides_whether_attempts_multiply(stack, control, client):
+    """ "http.retry_layers": through gateway and cache-proxy 3 attempts while one of them retries, 9 when both do."""
+
+    def attempts() -> float:
+        before = seen_by_users(control)
+        assert client.get("/api/users/2").status == 500
+        return seen_by_users(control) - before
+
+    with failing(stack):
+        control.set_flags({"gateway.reads": "cache_proxy", "http.retry": "immediate"})
+        assert attempts() == 3
+        control.set_flags({"http.retry_layers": "every"})
+        assert attempts() == 9
+        control.set_flags({"http.retry_layers": None})
+        assert attempts() == 3
+
+
+def test_http_attempt_timeout_leaves_time_for_a_retry(stack, control, client):
+    """ "http.attempt_timeout": a service that hangs gets one attempt per deadline, or one per attempt's time."""
+
+    def attempts() -> float:
+        before = timed_out()
+        assert client.get("/api/users/3", **{"X-Request-Timeout-Ms": "500"}).status == 504
+        return timed_out() - before
+
+    def timed_out() -> float:
+        labels = {"upstream": "users", "outcome": "timeout"}
+        return total(control, "gateway", "http_client_request_duration_seconds_count", **labels)
+
+    control.set_flags({"http.retry": "immediate"})
+    with paused(stack, "users"):
+        assert attempts() == 1
+        # The paused service cannot say that it has the flag, so only the gateway is asked.
+        Control({"gateway": stack.internal_urls()["gateway"]}, stack.token()).set_flags({"http.attempt_timeout": 0.05})
+        assert attempts() == 3

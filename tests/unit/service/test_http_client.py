@@ -5,9 +5,11 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
+from costlab.resilience.backoff import BACKOFFS
 from costlab.service import context
 from costlab.service.http_client import HttpClient, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from costlab.service.tracing import Tracing
@@ -66,6 +68,16 @@ def _read_request(link):
     while len(body) < length:
         body += link.recv(65536)
     return head + b"\r\n\r\n" + body
+
+
+@contextlib.contextmanager
+def within(seconds, **request):
+    """Inside, this thread works on a request that has ``seconds`` left."""
+    context.enter(context.Request("abc", deadline=time.monotonic() + seconds, **request))
+    try:
+        yield
+    finally:
+        context.enter(None)
 
 
 @pytest.fixture
@@ -154,15 +166,22 @@ def test_a_call_beyond_the_pool_waits_until_a_connection_is_free(serve, call):
 
 
 def test_a_call_that_gets_no_connection_in_time_is_given_up(serve, call):
-    done = threading.Event()
-    server = serve(lambda link: done.wait(10))
-    client = call(server, timeout=0.2, **{"http.pool_size": 1})
-    with ThreadPoolExecutor(2) as callers:
-        for one in [callers.submit(client.get, "/") for _ in range(2)]:
-            with pytest.raises(UpstreamTimeout):
-                one.result()
+    free = threading.Event()
+
+    def answer_when_free(link):
+        free.wait(10)
+        link.sendall(OK)
+
+    server = serve(answer_when_free)
+    client = call(server, **{"http.pool_size": 1})
+    with ThreadPoolExecutor(1) as other, within(0.1):
+        busy = other.submit(client.get, "/")
+        eventually(lambda: server.requests)
+        with pytest.raises(UpstreamTimeout):
+            client.get("/")
+        free.set()
+        assert busy.result().body == b"ok"
     assert len(server.requests) == 1
-    done.set()
 
 
 def test_chunked_answers_are_put_together(serve, call):
@@ -279,12 +298,8 @@ def test_the_requests_id_trace_and_remaining_time_are_handed_on(serve, call):
 
 def test_a_request_whose_deadline_is_over_is_not_sent(serve, call):
     server = serve()
-    context.enter(context.Request("abc", deadline=time.monotonic() - 1))
-    try:
-        with pytest.raises(UpstreamTimeout):
-            call(server).get("/")
-    finally:
-        context.enter(None)
+    with within(-1), pytest.raises(UpstreamTimeout):
+        call(server).get("/")
     assert server.requests == []
 
 
@@ -317,3 +332,144 @@ def test_an_answer_that_says_no_is_no_failure_of_the_upstream(serve, call):
     client = call(server, **{"http.breaker": "breaker"})
     for _ in range(12):
         assert client.get("/").status == 404
+
+
+FAILED = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+RETRY = {"http.retry": "immediate"}
+
+
+def test_without_retries_a_failure_is_the_answer(serve, call):
+    server = serve(FAILED)
+    assert call(server).get("/").status == 503
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", sorted(BACKOFFS))
+def test_every_kind_of_retry_makes_a_failed_call_again(serve, call, kind):
+    server = serve(FAILED)
+    assert call(server, **{"http.retry": kind}).get("/").body == b"ok"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+def test_attempts_never_exceed_the_number_allowed_and_the_last_answer_stands(serve, call, attempts):
+    server = serve(then=FAILED)
+    assert call(server, **RETRY, **{"http.retry_attempts": attempts}).get("/").status == 503
+    assert len(server.requests) == attempts
+
+
+def test_a_connection_that_breaks_is_retried_like_an_answer_that_says_no(serve, call):
+    server = serve(lambda link: None, FAILED)
+    assert call(server, **RETRY).get("/").body == b"ok"
+    assert len(server.requests) == 3
+
+
+def test_when_every_attempt_breaks_the_error_is_that_of_the_last(serve, call):
+    server = serve(then=lambda link: None)
+    with pytest.raises(UpstreamUnreachable):
+        call(server, **RETRY).get("/")
+    assert len(server.requests) == 3
+
+
+def test_an_attempt_that_takes_too_long_is_given_up_and_made_again(serve, call):
+    done = threading.Event()
+    server = serve(lambda link: done.wait(10))
+    assert call(server, **RETRY, **{"http.attempt_timeout": 0.1}).get("/").body == b"ok"
+    assert len(server.requests) == 2
+    done.set()
+
+
+def test_without_a_timeout_of_its_own_an_attempt_may_take_all_the_time_there_is(serve, call):
+    done = threading.Event()
+    server = serve(lambda link: done.wait(10))
+    with within(0.2), pytest.raises(UpstreamTimeout):
+        call(server, **RETRY).get("/")
+    assert len(server.requests) == 1
+    done.set()
+
+
+def test_no_attempt_starts_after_the_deadline(serve, call):
+    """The upstream asks to be left alone for a second; the request has less."""
+    server = serve(then=b"HTTP/1.1 503 Busy\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n")
+    started = time.monotonic()
+    with within(0.9):
+        assert call(server, **RETRY).get("/").status == 503
+    assert time.monotonic() - started < 0.9
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "attempts"),
+    [
+        ("GET", (), 3),
+        ("HEAD", (), 3),
+        ("PUT", (), 3),
+        ("DELETE", (), 3),
+        ("POST", (), 1),
+        ("PATCH", (), 1),
+        ("POST", (("IDEMPOTENCY-KEY", "k1"),), 3),
+        ("POST", (("Idempotency-Key", "k1"),), 3),
+    ],
+)
+def test_only_a_request_that_may_be_made_twice_is_retried(serve, call, method, headers, attempts):
+    server = serve(then=FAILED)
+    assert call(server, **RETRY).request(method, "/", headers).status == 503
+    assert len(server.requests) == attempts
+
+
+def test_an_answer_that_will_be_the_same_again_is_not_asked_for_again(serve, call):
+    server = serve(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+    assert call(server, **RETRY).get("/").status == 404
+    assert len(server.requests) == 1
+
+
+def test_whoever_retries_tells_the_services_behind_not_to(serve, call):
+    server = serve(FAILED)
+    call(server, **RETRY).get("/")
+    assert all(b"\r\nx-no-retry: 1\r\n" in request for request in server.requests)
+
+
+def test_whoever_cannot_retry_leaves_it_to_the_services_behind(serve, call):
+    server = serve(then=FAILED)
+    call(server, **RETRY).request("POST", "/")
+    call(server).get("/")
+    assert not any(b"x-no-retry" in request for request in server.requests)
+
+
+def test_a_request_that_its_sender_retries_is_not_retried_here_and_the_word_is_handed_on(serve, call):
+    server = serve(then=FAILED)
+    with within(5, retried_by_caller=True):
+        call(server, **RETRY).get("/")
+        call(server, **RETRY).request("POST", "/")
+    assert len(server.requests) == 2
+    assert all(b"\r\nx-no-retry: 1\r\n" in request for request in server.requests)
+
+
+def test_with_retries_in_every_layer_nobody_heeds_or_sends_the_word(serve, call):
+    server = serve(then=FAILED)
+    with within(5, retried_by_caller=True):
+        call(server, **RETRY, **{"http.retry_layers": "every"}).get("/")
+    assert len(server.requests) == 3
+    assert not any(b"x-no-retry" in request for request in server.requests)
+
+
+def test_an_open_circuit_is_not_asked_again(serve, call):
+    server = serve(then=FAILED)
+    client = call(server, **RETRY, **{"http.breaker": "breaker", "http.retry_attempts": 10})
+    with pytest.raises(UpstreamRefused):
+        client.get("/")
+    assert len(server.requests) == 5
+
+
+def test_each_attempt_has_a_span_of_its_own_that_says_which_one_it_is(serve, call, monkeypatch):
+    server, seen = serve(then=FAILED), []
+    client = call(server, **RETRY)
+
+    class Span:
+        def set_attribute(self, name, value):
+            seen.append((name, value))
+
+    monkeypatch.setattr(client, "_tracing", SimpleNamespace(child=lambda name, kind: contextlib.nullcontext(Span())))
+    client.get("/")
+    assert [value for name, value in seen if name == "http.request.resend_count"] == [1, 2]
+    assert [value for name, value in seen if name == "http.response.status_code"] == [503] * 3
