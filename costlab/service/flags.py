@@ -178,8 +178,8 @@ class FlagStore:
 class Flags:
     """The flags in force in this process.
 
-    ``flags["cache.ttl"]`` is a dict look-up. ``start`` begins to follow Redis, ``stop`` ends it. ``applied`` is
-    called with each revision once it is in force.
+    ``flags["cache.ttl"]`` is a dict look-up. ``start`` takes over what Redis holds and follows it, ``stop`` ends that.
+    ``applied`` is called with each revision once it is in force.
     """
 
     def __init__(
@@ -223,7 +223,11 @@ class Flags:
         self._applied(revision)
 
     def start(self) -> None:
-        """Follow Redis from a thread of this process."""
+        """Take over what Redis holds, then follow it from a thread of this process."""
+        try:
+            self.refresh()
+        except RedisError as error:
+            logs.get("flags").warning("flags.redis_away", extra={"reason": str(error)})
         self._thread = threading.Thread(target=self._follow, name="flags", daemon=True)
         self._thread.start()
 

@@ -64,6 +64,12 @@ FLAGS_REVISION = Gauge(
     ["service"],
     multiprocess_mode="livemin",
 )
+FLAG_PENDING = Gauge(
+    "costlab_flag_pending",
+    "1 while any process is still at work on a change of a flag that takes work, such as building an index.",
+    ["flag"],
+    multiprocess_mode="livemax",
+)
 
 # Tracing
 SPANS_STARTED = Counter("costlab_spans_started", "Spans recorded because their trace is sampled.")
@@ -106,6 +112,11 @@ ORDER_PAGES = Counter(
     "costlab_order_pages",
     "Pages of order histories. paging: offset, keyset; queries: n_plus_one, join, batch.",
     ["paging", "queries"],
+)
+ORDERS_INDEX = Gauge(
+    "costlab_orders_index",
+    "1 while the index of order histories is there and valid.",
+    multiprocess_mode="livemostrecent",
 )
 
 

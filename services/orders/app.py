@@ -8,6 +8,7 @@ from costlab.service.settings import load
 from services.orders import routes
 from services.orders.catalogue.columnar import Columnar
 from services.orders.catalogue.loader import CatalogueLoader
+from services.orders.history_index import HistoryIndex
 from services.orders.placing import Placing
 from services.orders.relay import Relay
 from services.orders.settings import OrdersSettings
@@ -30,6 +31,9 @@ def create_app() -> Flask:
     service.on_start(catalogue.start)
     service.on_stop(catalogue.stop)
     service.check("catalogue", catalogue.check)
+    index = HistoryIndex(database, service.flags)
+    service.on_start(index.start)
+    service.on_stop(index.stop)
     relay = Relay(settings.relay_url(), service.redis)
     service.on_start(relay.start)
     service.on_stop(relay.stop)

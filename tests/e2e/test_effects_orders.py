@@ -1,10 +1,16 @@
 """Flags of orders have their effect on the running stack: set one, see the change from outside, reset it, see it go."""
 
+import contextlib
+
+import psycopg2
 import pytest
 
+from tests.conditions import eventually
 from tests.e2e.test_effects import total
 
 pytestmark = pytest.mark.usefixtures("control")
+
+PENDING = "costlab_flag_pending"
 
 
 def test_orders_queries_decides_how_many_statements_a_history_takes(control, client):
@@ -37,3 +43,40 @@ def test_orders_paging_decides_whether_a_new_order_shifts_the_pages(control, cli
     assert repeated() == 1
     control.set_flags({"orders.paging": None})
     assert repeated() == 0
+
+
+def test_orders_index_off_drops_the_index_beside_traffic_and_on_builds_it_again(stack, control, client):
+    """ "orders.index": PostgreSQL has it or not; orders says when a change is done and answers all the while."""
+    page = client.get("/api/users/5000/orders").json
+    for value, expected in (("off", False), (None, True)):
+        control.set_flags({"orders.index": value})
+        assert client.get("/api/users/5000/orders").json == page
+        eventually(lambda: done(control, "orders.index"), within=30)
+        assert total(control, "orders", "costlab_orders_index") == expected
+        assert index_exists(stack) == expected
+        assert client.get("/api/users/5000/orders").json == page
+
+
+def test_orders_index_stays_as_the_flag_says_over_a_restart(stack, control):
+    control.set_flags({"orders.index": "off"})
+    eventually(lambda: done(control, "orders.index"), within=30)
+    stack.restart("orders")
+    eventually(lambda: done(control, "orders.index"), within=30)
+    assert not index_exists(stack)
+    control.set_flags({"orders.index": None})
+    eventually(lambda: done(control, "orders.index"), within=30)
+    assert index_exists(stack)
+
+
+def done(control, flag: str) -> bool:
+    """Whether every process of orders has carried out the last change of ``flag``."""
+    pending = [
+        value for name, labels, value in control.metrics("orders") if (name, labels.get("flag")) == (PENDING, flag)
+    ]
+    return [value for name, labels, value in samples if name == PENDING and labels["flag"] == flag] == [0]
+
+
+def index_exists(stack) -> bool:
+    with contextlib.closing(psycopg2.connect(stack.dsn("postgres"))) as database, database.cursor() as cursor:
+        cursor.execute("select from pg_index where indexrelid = to_regclass('orders.orders_history')")
+        return cursor.rowcount == 1
