@@ -70,9 +70,7 @@ def test_orders_index_stays_as_the_flag_says_over_a_restart(stack, control):
 
 def done(control, flag: str) -> bool:
     """Whether every process of orders has carried out the last change of ``flag``."""
-    pending = [
-        value for name, labels, value in control.metrics("orders") if (name, labels.get("flag")) == (PENDING, flag)
-    ]
+    samples = control.metrics("orders")
     return [value for name, labels, value in samples if name == PENDING and labels["flag"] == flag] == [0]
 
 
