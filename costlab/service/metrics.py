@@ -84,7 +84,8 @@ RATE_LIMIT_DECISIONS = Counter(
 # Cache-proxy
 CACHE_REQUESTS = Counter(
     "costlab_cache_requests",
-    "GETs through the cache-proxy. outcome: hit, miss, bypass (off, or not cacheable), error (Redis away).",
+    "GETs through the cache-proxy. outcome: hit, miss (the origin was asked), coalesced (answered by somebody else's "
+    "miss), bypass (off, or not cacheable), error (Redis away).",
     ["outcome"],
 )
 CACHE_INVALIDATIONS = Counter("costlab_cache_invalidations", "Cached answers dropped because the origin changed.")

@@ -7,13 +7,15 @@ from flask import Flask
 
 from costlab.service.app import Service
 from costlab.service.settings import load
+from services.cache_proxy.background import Background
 from services.cache_proxy.cache_store import CacheStore
+from services.cache_proxy.filling import ORIGIN_SECONDS, Filling
 from services.cache_proxy.invalidation_listener import InvalidationListener
 from services.cache_proxy.proxy import Proxy
 from services.cache_proxy.settings import CacheProxySettings
 
-# As long as the gateway waits at most, so that a slow origin is as slow through the cache as without it.
-ORIGIN_SECONDS = 30.0
+# Calls to origins that no caller waits for, or several do; beyond that they run on the thread of a caller.
+BACKGROUND_CALLS = 32
 
 
 def create_app() -> Flask:
@@ -28,9 +30,12 @@ def create(settings: CacheProxySettings, clock: Callable[[], float] = time.time)
     origins = {name: service.client(name, url, ORIGIN_SECONDS) for name, url in urls.items()}
     cache = CacheStore(settings.redis_url)
     service.on_stop(cache.close)
+    background = Background(BACKGROUND_CALLS)
+    service.on_stop(background.stop)
+    filling = Filling(cache, service.flags, clock, background)
     listener = InvalidationListener(service.redis)
     service.on_start(listener.start)
     service.on_stop(listener.stop)
     service.check("invalidation", listener.check)
-    service.door.public = Proxy(service.door.public, origins, cache, service.flags, clock)
+    service.door.public = Proxy(service.door.public, origins, cache, filling, service.flags, clock)
     return service

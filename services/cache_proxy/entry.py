@@ -1,6 +1,7 @@
-"""A stored answer as the bytes in Redis: a fixed header of 41 bytes, the answer's headers as lines, its body.
+"""A stored answer as the bytes in Redis: a fixed header of 51 bytes, the answer's headers as lines, its body.
 
-    | format 1 | generation 8 | stored_at 8 | fresh 8 | cost 8 | length of the headers 4 | headers | body |
+    | format 2 | generation 8 | stored_at 8 | fresh 8 | keep 8 | cost 8 | status 2 | length of the headers 4 |
+    | headers | body |
 
 Bytes rather than JSON or pickle: a hit costs 2 µs to take apart, and nothing in it is ever executed.
 """
@@ -8,8 +9,9 @@ Bytes rather than JSON or pickle: a hit costs 2 µs to take apart, and nothing i
 import struct
 from dataclasses import dataclass
 
-_FORMAT = 1
-_HEADER = struct.Struct(">B8sdddI")
+_FORMAT = 2
+_HEADER = struct.Struct(">B8sddddHI")
+_FIXED = _HEADER.size
 GENERATION_BYTES = 8
 
 Headers = list[tuple[str, str]]
@@ -17,16 +19,19 @@ Headers = list[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An answer with status 200.
+    """An answer.
 
     ``generation`` is that of its path when the answer was asked for, ``stored_at`` the Unix time the origin was asked,
-    ``fresh`` how many seconds it may be served without a doubt, ``cost`` how many the origin took.
+    ``fresh`` how many seconds it may be served without a doubt, ``keep`` how many it may be served at all (its hard
+    expiry), ``cost`` how many the origin took.
     """
 
     generation: bytes
     stored_at: float
     fresh: float
+    keep: float
     cost: float
+    status: int
     headers: Headers
     body: bytes
 
@@ -38,18 +43,18 @@ class Entry:
 def pack(entry: Entry) -> bytes:
     """The entry as bytes."""
     lines = "\n".join(f"{name}:{value}" for name, value in entry.headers).encode("latin-1")
-    fixed = _HEADER.pack(_FORMAT, entry.generation, entry.stored_at, entry.fresh, entry.cost, len(lines))
-    return b"".join((fixed, lines, entry.body))
+    times = (entry.stored_at, entry.fresh, entry.keep, entry.cost)
+    return b"".join((_HEADER.pack(_FORMAT, entry.generation, *times, entry.status, len(lines)), lines, entry.body))
 
 
 def unpack(raw: bytes) -> Entry | None:
     """The entry in ``raw``; None when it was written in another format, or not by us."""
-    if len(raw) < _HEADER.size or raw[0] != _FORMAT:
+    if len(raw) < _FIXED or raw[0] != _FORMAT:
         return None
-    _, generation, stored_at, fresh, cost, length = _HEADER.unpack_from(raw)
-    start = _HEADER.size + length
+    _, generation, stored_at, fresh, keep, cost, status, length = _HEADER.unpack_from(raw)
+    start = _FIXED + length
     if len(raw) < start:
         return None
-    lines = raw[_HEADER.size : start].decode("latin-1")
+    lines = raw[_FIXED:start].decode("latin-1")
     headers = [(name, value) for name, _, value in (line.partition(":") for line in lines.split("\n")) if name]
-    return Entry(generation, stored_at, fresh, cost, headers, raw[start:])
+    return Entry(generation, stored_at, fresh, keep, cost, status, headers, raw[start:])

@@ -20,8 +20,9 @@ from services.cache_proxy.entry import Entry
 class Action(Enum):
     """What to do with a GET."""
 
-    SERVE = "serve"
-    FILL = "fill"
+    SERVE = "serve"  # the stored answer
+    FILL = "fill"  # ask the origin
+    JOIN = "join"  # ask it once for all callers of this process
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """Every flag of the cache has its effect on the running stack: set it, see the change, reset it, see it go."""
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.test_effects import cache_status
+from tests.conditions import eventually
+from tests.e2e.test_effects import cache_status, total
 
 pytestmark = pytest.mark.usefixtures("control")
 
@@ -29,3 +32,37 @@ def test_cache_strategy_ttl_jitter_gives_answers_different_lifetimes(control, cl
     cached(control, strategy="ttl")
     plain = [seconds_left(client, f"/api/users/{user}") for user in range(111, 121)]
     assert 3590 < min(plain) <= max(plain) < 3600
+
+
+def origin_calls(control) -> float:
+    """Calls that have reached the origin of /orders/stats, which takes its time (it adds up all orders)."""
+    return total(control, "orders", "http_server_request_duration_seconds_count", http_route="/orders/stats")
+
+
+def outcomes(control, outcome: str) -> float:
+    return total(control, "cache-proxy", "costlab_cache_requests_total", outcome=outcome)
+
+
+def at_once(client, path: str, count: int = 6) -> list:
+    """The replies to ``count`` clients who ask at the same time."""
+    together = threading.Barrier(count)
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda _: (together.wait(), client.get(path))[1], range(count)))
+
+
+def test_cache_strategy_single_flight_asks_the_origin_once_for_all_who_ask_at_once(control, client):
+    """ "cache.strategy": each expiry is one origin call; with ttl it is one per caller who asks before the answer."""
+    cached(control, strategy="single_flight", ttl=0.1)
+
+    def one_call_for_all() -> bool:
+        before = origin_calls(control), outcomes(control, "coalesced")
+        replies = at_once(client, "/api/orders/stats")
+        assert {reply.status for reply in replies} == {200}
+        asked = origin_calls(control) - before[0]
+        return asked == 1 and outcomes(control, "coalesced") == before[1] + 5
+
+    eventually(one_call_for_all, within=20)
+    cached(control, strategy="ttl")
+    before = outcomes(control, "coalesced")
+    at_once(client, "/api/orders/stats")
+    assert outcomes(control, "coalesced") == before

@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 from redis import Redis
 from werkzeug import Request, Response
 
@@ -13,6 +15,7 @@ from costlab.service.flags import FlagStore, Registry
 from costlab.service.invalidation import CHANNEL
 from costlab.service.settings import load
 from services.cache_proxy.app import create
+from services.cache_proxy.filling import Filling
 from services.cache_proxy.settings import CacheProxySettings
 from tests.conditions import eventually
 from tests.services.conftest import running, served
@@ -48,6 +51,11 @@ def version(number: int, status: int = 200, **headers: str) -> Response:
     """An answer that can be told from others by its number."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Response(orjson.dumps({"version": number}), status, named, content_type="application/json")
+
+
+def counted(name: str, **labels: str) -> float:
+    """The value of a metric of the cache."""
+    return REGISTRY.get_sample_value(f"costlab_cache_{name}_total", labels) or 0
 
 
 START = 1_700_000_000.0
@@ -89,6 +97,25 @@ class Stack:
 
     def version(self, target: str) -> int:
         return self.get(target).json["version"]
+
+    @contextmanager
+    def asking(self, count: int, target: str, **headers: str) -> Iterator[list[Response]]:
+        """``count`` clients that ask for ``target`` at once; their answers are there when the block has ended."""
+        answers: list[Response] = []
+        clients = [threading.Thread(target=lambda: answers.append(self.get(target, **headers))) for _ in range(count)]
+        for client in clients:
+            client.start()
+        try:
+            yield answers
+        finally:
+            self.origin.gate.set()
+            for client in clients:
+                client.join(20)
+
+    @property
+    def filling(self) -> Filling:
+        """What fills the cache, to look at what it is doing."""
+        return self.app.extensions["costlab"].door.public._filling
 
     def change(self, number: int, *paths: str) -> None:
         """The origin changes to ``number`` and says so; returns when the proxy has heard of it."""

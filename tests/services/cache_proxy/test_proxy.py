@@ -9,7 +9,8 @@ from redis import Redis
 from werkzeug import Response
 
 from services.cache_proxy import cache_store
-from services.cache_proxy.app import ORIGIN_SECONDS, create_app
+from services.cache_proxy.app import create_app
+from services.cache_proxy.filling import ORIGIN_SECONDS
 from tests.conditions import eventually
 from tests.services.cache_proxy.conftest import version
 from tests.services.conftest import running
@@ -256,7 +257,7 @@ def test_a_hit_is_served_while_the_origin_is_away(stack):
 def test_bytes_in_redis_that_are_no_answer_are_a_miss(stack, server):
     stack.get("/users/7")
     with Redis.from_url(server.url) as redis:
-        redis.set("cache:entry:/users/7", b"\x01 not ours", ex=100)
+        redis.set("cache:entry:/users/7", b"\x02 not ours", ex=100)
     assert stack.status("/users/7") == "fwd=uri-miss; stored"
 
 

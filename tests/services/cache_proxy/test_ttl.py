@@ -11,7 +11,7 @@ from services.cache_proxy.strategy import Action, Lifetime
 
 
 def entry(stored_at=1000.0, fresh=30.0):
-    return Entry(b"8 bytes.", stored_at, fresh, 0.01, [], b"{}")
+    return Entry(b"8 bytes.", stored_at, fresh, fresh, 0.01, 200, [], b"{}")
 
 
 @pytest.mark.parametrize("age", [0.0, 0.1, 29.999])

@@ -14,7 +14,7 @@ _CHANCES = some.floats(min_value=0, max_value=1, exclude_max=True)
 
 
 def entry(fresh, stored_at=1000.0):
-    return Entry(b"8 bytes.", stored_at, fresh, 0.01, [], b"{}")
+    return Entry(b"8 bytes.", stored_at, fresh, fresh, 0.01, 200, [], b"{}")
 
 
 @given(_TTLS, _CHANCES)
