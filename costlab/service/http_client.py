@@ -15,7 +15,7 @@ import re
 import select
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import SystemRandom
@@ -27,6 +27,7 @@ import httptools
 from costlab.resilience.backoff import BACKOFFS
 from costlab.resilience.circuit_breaker import CircuitBreaker, CircuitOpen
 from costlab.resilience.retry import RETRIED, Retry
+from costlab.resilience.retry_budget import RetryBudget
 from costlab.service import context, metrics
 from costlab.service.connection_pool import ConnectionPool, PoolTimeout
 from costlab.service.flags import Flags
@@ -117,6 +118,7 @@ class HttpClient:
         self._timeout = timeout
         self._pool = ConnectionPool(upstream, self._connect, _Connection.close, self._pool_size)
         self._breaker = CircuitBreaker(upstream)
+        self._budget = RetryBudget()
         self._seconds = metrics.Children(metrics.CLIENT_SECONDS)
         self._retries = metrics.Children(metrics.RETRIES)
 
@@ -159,8 +161,15 @@ class HttpClient:
         if one_layer and (caller_retries or repeatable):
             call = call._replace(headers=(*call.headers, _NO_RETRY))
         allowed = self._flags["http.retry_attempts"] if repeatable and not caller_retries else 1
-        backoff = BACKOFFS[self._flags["http.retry"]]
-        return call, Retry(allowed, backoff(RETRY_BASE_SECONDS, RETRY_CAP_SECONDS, _random), call.deadline)
+        pauses = BACKOFFS[self._flags["http.retry"]](RETRY_BASE_SECONDS, RETRY_CAP_SECONDS, _random)
+        return call, Retry(allowed, pauses, call.deadline, self._granting())
+
+    def _granting(self) -> Callable[[], bool]:
+        share = self._flags["http.retry_budget"]
+        if share == "off":
+            return lambda: True
+        self._budget.deposit(share)
+        return self._budget.take
 
     def _again(self, retry: Retry, after: float = 0.0) -> bool:
         outcome = retry.again(after)

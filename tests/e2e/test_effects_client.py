@@ -126,6 +126,24 @@ def test_http_retry_layers_decides_whether_attempts_multiply(stack, control, cli
         assert attempts() == 3
 
 
+def test_http_retry_budget_bounds_what_retries_add(stack, control, client):
+    """ "http.retry_budget": when all fail, attempts are 3 for each request without, with it 1.1 and a burst of 10."""
+
+    def attempts(requests: int) -> float:
+        before = seen_by_users(control)
+        assert {client.get("/api/users/4").status for _ in range(requests)} == {500}
+        return seen_by_users(control) - before
+
+    with failing(stack):
+        control.set_flags({"http.retry": "immediate"})
+        assert attempts(10) == 30
+        control.set_flags({"http.retry_budget": 0.1})
+        assert attempts(50) <= 50 * 1.1 + 10
+        assert total(control, "gateway", "costlab_retries_total", upstream="users", outcome="budget") > 0
+        control.set_flags({"http.retry_budget": None})
+        assert attempts(10) == 30
+
+
 def test_http_attempt_timeout_leaves_time_for_a_retry(stack, control, client):
     """ "http.attempt_timeout": a service that hangs gets one attempt per deadline, or one per attempt's time."""
 

@@ -473,3 +473,11 @@ def test_each_attempt_has_a_span_of_its_own_that_says_which_one_it_is(serve, cal
     client.get("/")
     assert [value for name, value in seen if name == "http.request.resend_count"] == [1, 2]
     assert [value for name, value in seen if name == "http.response.status_code"] == [503] * 3
+
+
+def test_with_a_budget_of_ten_percent_attempts_stay_within_it_when_everything_fails(serve, call):
+    server = serve(then=FAILED)
+    client = call(server, **RETRY, **{"http.retry_budget": 0.1})
+    for _ in range(50):
+        assert client.get("/").status == 503
+    assert 50 + 14 <= len(server.requests) <= 50 * 1.1 + 10
