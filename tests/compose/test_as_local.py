@@ -9,3 +9,6 @@ if not ENABLED:
 
 from tests.e2e.test_crash_safety import *  # noqa: F403 - after the skip; every test of that file
 from tests.e2e.test_effects import *  # noqa: F403
+from tests.e2e.test_effects_cache import *  # noqa: F403
+from tests.e2e.test_effects_client import *  # noqa: F403
+from tests.e2e.test_effects_orders import *  # noqa: F403
