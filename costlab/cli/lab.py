@@ -64,13 +64,18 @@ def demo() -> None:
 def rebuild(
     path: ResultFile,
     output: Annotated[Path | None, typer.Option(help="Where the report goes; beside the result without it.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Also draw what `run` printed, as SVG, into this file.")] = None,
 ) -> None:
     """Rebuild the HTML report of a result, from its file alone."""
     target = output or path.with_suffix(".html")
     if target.resolve() == path.resolve():
         raise LabError(f"{path} is the result itself; the report needs another place (--output)")
-    report.write(result.load(path), target)
+    stored = result.load(path)
+    report.write(stored, target)
     typer.echo(target)
+    if picture is not None:
+        picture.write_text(table.picture(stored))
+        typer.echo(picture)
 
 
 def price(

@@ -1,5 +1,7 @@
 """A result on a terminal: before and after, the verdict, the bill."""
 
+import os
+
 from rich import box
 from rich.console import Console
 from rich.panel import Panel
@@ -33,6 +35,14 @@ def show(result: Result, console: Console) -> None:
         console.print(bill_table(result.conclusion.bill, result.experiment.names()))
         console.print(bill_words(result.conclusion.bill), highlight=False)
     console.print(verdict_panel(result, result.conclusion))
+
+
+def picture(result: Result) -> str:
+    """The whole result as an SVG of a terminal; the same result gives the same picture."""
+    with open(os.devnull, "w") as nowhere:
+        console = Console(file=nowhere, record=True, width=84, force_terminal=True, legacy_windows=False)
+        show(result, console)
+    return console.export_svg(title=f"costlab: day {result.day}", unique_id="costlab")
 
 
 def before_and_after(result: Result, conclusion: Conclusion, variant: str) -> Table:
