@@ -6,7 +6,7 @@ objects is most of what a proxy spends: docs/decisions.md has the figures agains
     UpstreamError                 the call gave no answer one may use
     ├── UpstreamUnreachable       no connection, or it broke before an answer came
     ├── UpstreamTimeout           no answer within the time allowed
-    └── UpstreamRefused           the circuit is open: the call was not made
+    └── UpstreamRefused           the circuit is open, or the throttle holds back: the call was not made
 
 An answer with status 5xx is an answer: it is returned, but counts as a failure for the circuit breaker.
 """
@@ -26,6 +26,7 @@ import httptools
 
 from costlab.resilience.backoff import BACKOFFS
 from costlab.resilience.circuit_breaker import CircuitBreaker, CircuitOpen
+from costlab.resilience.client_throttle import ClientThrottle, Throttled
 from costlab.resilience.retry import RETRIED, Retry
 from costlab.resilience.retry_budget import RetryBudget
 from costlab.service import context, metrics
@@ -69,13 +70,13 @@ class UpstreamTimeout(UpstreamError):
 
 
 class UpstreamRefused(UpstreamError):
-    """The circuit is open: the call was not made."""
+    """The circuit is open, or the throttle holds back: the call was not made."""
 
     outcome = "refused"
 
 
 class _ServerError(Exception):
-    """Carries a 5xx answer through the circuit breaker as the failure it is."""
+    """Carries a 5xx answer through a breaker or throttle as the failure it is."""
 
     def __init__(self, answer: "Answer") -> None:
         super().__init__(answer.status)
@@ -118,6 +119,7 @@ class HttpClient:
         self._timeout = timeout
         self._pool = ConnectionPool(upstream, self._connect, _Connection.close, self._pool_size)
         self._breaker = CircuitBreaker(upstream)
+        self._throttle = ClientThrottle(upstream)
         self._budget = RetryBudget()
         self._seconds = metrics.Children(metrics.CLIENT_SECONDS)
         self._retries = metrics.Children(metrics.RETRIES)
@@ -195,17 +197,19 @@ class HttpClient:
             self._seconds[self.upstream, outcome].observe(time.perf_counter() - started)
 
     def _guarded(self, call: _Call) -> Answer:
-        if self._flags["http.breaker"] == "off":
+        kind = self._flags["http.breaker"]
+        if kind == "off":
             return self._exchanged(call)
+        throttled = kind == "client_throttle"
         try:
-            with self._breaker.guard():
+            with self._throttle.guard(self._flags["http.breaker_k"]) if throttled else self._breaker.guard():
                 answer = self._exchanged(call)
                 if answer.status >= 500:
                     raise _ServerError(answer)
                 return answer
         except _ServerError as error:
             return error.answer
-        except CircuitOpen as error:
+        except (CircuitOpen, Throttled) as error:
             raise UpstreamRefused(f"{self.upstream} has been failing and is not called for now") from error
 
     def _exchanged(self, call: _Call) -> Answer:

@@ -31,7 +31,7 @@ RESPONSE_BYTES = Counter("http_server_response_body_bytes", "Bytes of response b
 # Calls to other services
 CLIENT_SECONDS = Histogram(
     "http_client_request_duration_seconds",
-    "Time a call to an upstream took. outcome: ok, error (5xx), timeout, unreachable, refused (circuit open).",
+    "Time a call to an upstream took. outcome: ok, error (5xx), timeout, unreachable, refused (by breaker or throttle).",
     ["upstream", "outcome"],
     buckets=_SECONDS,
 )
@@ -46,7 +46,7 @@ CONNECTION_WAIT_SECONDS = Histogram(
 )
 BREAKER_OPENED = Counter("costlab_breaker_opened", "Times the circuit to an upstream opened.", ["upstream"])
 BREAKER_REFUSED = Counter("costlab_breaker_refused", "Calls an open circuit refused.", ["upstream"])
-
+THROTTLE_REFUSED = Counter("costlab_throttle_refused", "Calls the client throttle refused.", ["upstream"])
 RETRIES = Counter(
     "costlab_retries",
     "Failed calls while http.retry is on, by what followed. outcome: retried, or what forbade it: attempts (all made), "

@@ -144,6 +144,27 @@ def test_http_retry_budget_bounds_what_retries_add(stack, control, client):
         assert attempts(10) == 30
 
 
+def test_http_breaker_client_throttle_refuses_what_would_fail(stack, control, client):
+    """ "http.breaker_k": of calls that half of the time fail, k = 10 refuses none and k = 1 some."""
+
+    def refused() -> float:
+        return total(control, "gateway", "costlab_throttle_refused_total", upstream="users")
+
+    def ask(path: str, times: int) -> list[int]:
+        return [client.get(path).status for _ in range(times)]
+
+    control.set_flags({"http.breaker": "client_throttle", "http.breaker_k": 10})
+    assert set(ask("/api/users/5", 20)) == {200}
+    with failing(stack):
+        assert set(ask("/api/users/5", 20)) == {500}
+        assert refused() == 0
+        control.set_flags({"http.breaker_k": 1})
+        assert 503 in ask("/api/users/5", 40)
+        assert refused() > 0
+    control.set_flags({"http.breaker": None})
+    assert set(ask("/api/users/5", 5)) == {200}
+
+
 def test_http_attempt_timeout_leaves_time_for_a_retry(stack, control, client):
     """ "http.attempt_timeout": a service that hangs gets one attempt per deadline, or one per attempt's time."""
 

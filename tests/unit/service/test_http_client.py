@@ -481,3 +481,33 @@ def test_with_a_budget_of_ten_percent_attempts_stay_within_it_when_everything_fa
     for _ in range(50):
         assert client.get("/").status == 503
     assert 50 + 14 <= len(server.requests) <= 50 * 1.1 + 10
+
+
+THROTTLE = {"http.breaker": "client_throttle"}
+
+
+def test_with_the_throttle_on_an_upstream_that_keeps_failing_is_called_less_and_less(serve, call):
+    """All fail: call n + 1 is made with a chance of 1 in n + 1, so 300 calls send about 6 (the harmonic number)."""
+    server = serve(then=FAILED)
+    client = call(server, **THROTTLE)
+    outcomes = []
+    for _ in range(300):
+        with contextlib.suppress(UpstreamRefused):
+            outcomes.append(client.get("/").status)
+    assert set(outcomes) == {503}
+    assert len(server.requests) == len(outcomes) < 40
+
+
+def test_the_throttle_refuses_nothing_while_the_upstream_answers(serve, call):
+    server = serve(then=b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+    client = call(server, **THROTTLE, **{"http.breaker_k": 1})
+    assert {client.get("/").status for _ in range(50)} == {404}
+
+
+def test_what_the_throttle_refused_is_not_tried_again(serve, call):
+    server = serve(then=FAILED)
+    client = call(server, **THROTTLE, **RETRY, **{"http.retry_attempts": 10})
+    client._throttle._chance = lambda: 0.0
+    with pytest.raises(UpstreamRefused, match="not called for now"):
+        client.get("/")
+    assert len(server.requests) == 1
