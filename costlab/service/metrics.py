@@ -7,6 +7,7 @@ PROMETHEUS_MULTIPROC_DIR, and a scrape adds them up.
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
@@ -53,6 +54,7 @@ RETRIES = Counter(
     "deadline (too near), budget (used up).",
     ["upstream", "outcome"],
 )
+
 # PostgreSQL
 DB_QUERIES = Counter("costlab_db_queries", "Statements sent to PostgreSQL, transaction control not counted.")
 
@@ -114,11 +116,32 @@ ORDER_PAGES = Counter(
     "Pages of order histories. paging: offset, keyset; queries: n_plus_one, join, batch.",
     ["paging", "queries"],
 )
+JSON_WRITTEN = Counter("costlab_json_written", "Answers of orders written by a JSON codec.", ["codec"])
 ORDERS_INDEX = Gauge(
     "costlab_orders_index",
     "1 while the index of order histories is there and valid.",
     multiprocess_mode="livemostrecent",
 )
+
+# Worker: pools, batches, writes
+JOBS_READ = Histogram(
+    "costlab_jobs_read", "Entries one read of the job stream brought.", buckets=(1, 2, 5, 10, 20, 50, 100)
+)
+JOB_BATCH = Histogram(
+    "costlab_job_batch_size", "Jobs committed in one transaction.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+)
+JOBS_FLUSHED = Counter(
+    "costlab_jobs_flushed",
+    "Jobs whose commit did not wait for the disk; a flush barrier did, before they were acknowledged.",
+)
+WORKER_CONSUMERS = Gauge(
+    "costlab_worker_consumers",
+    "Consumers that run. pool: serial, threads, processes.",
+    ["pool"],
+    multiprocess_mode="livesum",
+)
+POOL_SWITCHES = Counter("costlab_worker_pool_switches", "Times one pool of consumers was drained for another.")
+CONSUMERS_REPLACED = Counter("costlab_consumers_replaced", "Consumer processes started in place of one that died.")
 
 
 def render() -> bytes:
@@ -134,6 +157,20 @@ def forget_process(pid: int) -> None:
     """Drop the gauges of a process that has died."""
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         multiprocess.mark_process_dead(pid)
+
+
+def forget_dead_processes() -> None:
+    """Drop the gauges of every process that lives no longer, for those whose parent could not."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:
+        return
+    for pid in {int(file.stem.rpartition("_")[2]) for file in Path(folder).glob("gauge_live*_*.db")}:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            multiprocess.mark_process_dead(pid)
+        except PermissionError:
+            pass  # it lives
 
 
 class Children:
