@@ -32,7 +32,7 @@ RESPONSE_BYTES = Counter("http_server_response_body_bytes", "Bytes of response b
 # Calls to other services
 CLIENT_SECONDS = Histogram(
     "http_client_request_duration_seconds",
-    "Time a call to an upstream took. outcome: ok, error (5xx), timeout, unreachable, refused (by breaker or throttle).",
+    "Time a call to an upstream took. outcome: ok, error (5xx), timeout, unreachable, refused (breaker, throttle).",
     ["upstream", "outcome"],
     buckets=_SECONDS,
 )
@@ -90,6 +90,8 @@ CACHE_REQUESTS = Counter(
     "miss), bypass (off, or not cacheable), error (Redis away).",
     ["outcome"],
 )
+CACHE_STALE_SERVED = Counter("costlab_cache_stale_served", "Hits that were served after their time, on purpose.")
+CACHE_LEASE_WAITS = Counter("costlab_cache_lease_waits", "GETs that waited for whoever held the lease on their key.")
 CACHE_INVALIDATIONS = Counter("costlab_cache_invalidations", "Cached answers dropped because the origin changed.")
 
 # Orders and worker
@@ -103,7 +105,7 @@ JOBS = Counter(
     ["outcome"],
 )
 JOB_SECONDS = Histogram("costlab_job_duration_seconds", "Time to process a job.", buckets=_SECONDS)
-JOBS_CLAIMED = Counter("costlab_jobs_claimed", "Jobs taken over from a consumer that died.")
+JOBS_CLAIMED = Counter("costlab_jobs_claimed", "Jobs taken over from a consumer that died or left.")
 STREAM_BACKLOG = Gauge(
     "costlab_stream_backlog",
     "Entries of the job stream that are not done: waiting or in work.",
