@@ -9,6 +9,7 @@ from services.orders import routes
 from services.orders.catalogue.columnar import Columnar
 from services.orders.catalogue.loader import CatalogueLoader
 from services.orders.history_index import HistoryIndex
+from services.orders.json_codec import JsonCodec
 from services.orders.placing import Placing
 from services.orders.relay import Relay
 from services.orders.settings import OrdersSettings
@@ -38,5 +39,6 @@ def create_app() -> Flask:
     service.on_start(relay.start)
     service.on_stop(relay.stop)
     placing = Placing(store, catalogue, users, Invalidation(settings.redis_url))
+    service.app.json = JsonCodec(service.app, service.flags)
     service.app.register_blueprint(routes.blueprint(store, catalogue, placing))
     return service.app

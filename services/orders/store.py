@@ -17,7 +17,7 @@ from services.orders.queries.batch import with_lines
 from services.orders.rows import Line, Order
 from services.orders.rows import order as as_order
 
-_ORDER = "select id, user_id, status, total_cents, created_at from orders where id = %s"
+_ORDER = "select id, user_id, status, total_cents, created_at::text from orders where id = %s"
 _PAGING = {"offset": offset, "keyset": keyset}
 _TOTALS = "select count(*), coalesce(sum(total_cents), 0)::bigint from orders"
 _TOP_PRODUCTS = """
@@ -33,7 +33,7 @@ on conflict (key) do nothing returning order_id"""
 _ADD_ORDER = """
 insert into orders (id, user_id, total_cents)
 values (coalesce(%s, nextval('orders_id_seq')), %s, %s)
-returning id, user_id, status, total_cents, created_at"""
+returning id, user_id, status, total_cents, created_at::text"""
 _ADD_LINES = """
 insert into order_lines (order_id, position, product_id, quantity, price_cents)
 select %s, * from unnest(%s::smallint[], %s::bigint[], %s::integer[], %s::integer[])"""

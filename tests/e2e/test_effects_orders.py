@@ -68,6 +68,21 @@ def test_orders_index_stays_as_the_flag_says_over_a_restart(stack, control):
     assert index_exists(stack)
 
 
+def test_orders_json_decides_which_codec_writes_the_answers(control, client):
+    """ "orders.json": each codec counts what it wrote; the documents are the same."""
+
+    def written(codec: str) -> float:
+        return total(control, "orders", "costlab_json_written_total", codec=codec)
+
+    paths = ("/api/products/1", "/api/orders/1", "/api/users/1/orders", "/api/orders/stats")
+    expected = [client.get(path).json for path in paths]
+    for codec in ("stdlib", "msgspec", "orjson"):
+        control.set_flags({"orders.json": codec})
+        before = written(codec)
+        assert [client.get(path).json for path in paths] == expected
+        assert written(codec) == before + len(paths)
+
+
 def done(control, flag: str) -> bool:
     """Whether every process of orders has carried out the last change of ``flag``."""
     samples = control.metrics("orders")

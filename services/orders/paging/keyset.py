@@ -14,7 +14,7 @@ from services.orders.paging import MAX_ID, Token
 from services.orders.rows import Page
 
 _STATEMENT = """
-select id, user_id, status, total_cents, created_at from orders
+select id, user_id, status, total_cents, created_at::text from orders
 where user_id = %s and id < %s order by id desc limit %s"""
 
 
