@@ -67,11 +67,3 @@ def request_id(given: str) -> str:
 def random_hex(length: int) -> str:
     """``length`` random bytes in hexadecimal, for ids that must differ but need not be secret."""
     return f"{random.getrandbits(8 * length):0{2 * length}x}"
-
-
-def deadline(given: str, now: float) -> float | None:
-    """The monotonic deadline for a header of remaining milliseconds; None where it is absent or not a number."""
-    if not given.isascii() or not given.isdigit():
-        return None
-    # Twelve digits are thirty years; thousands of them would not even convert.
-    return now + int(given[:12]) / 1000

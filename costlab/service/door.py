@@ -11,6 +11,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from opentelemetry.trace import StatusCode
 
+from costlab.resilience import deadline
 from costlab.service import context, metrics
 from costlab.service.tracing import Tracing
 
@@ -38,7 +39,7 @@ class Door:
         started = time.monotonic()
         request = context.Request(
             context.request_id(environ.get("HTTP_X_REQUEST_ID", "")),
-            context.deadline(environ.get("HTTP_X_REQUEST_TIMEOUT_MS", ""), started),
+            deadline.parse(environ.get("HTTP_X_REQUEST_TIMEOUT_MS", ""), started),
             "HTTP_X_NO_RETRY" in environ,
         )
         method = environ["REQUEST_METHOD"]

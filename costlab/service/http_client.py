@@ -27,6 +27,7 @@ import httptools
 from costlab.resilience.backoff import BACKOFFS
 from costlab.resilience.circuit_breaker import CircuitBreaker, CircuitOpen
 from costlab.resilience.client_throttle import ClientThrottle, Throttled
+from costlab.resilience.deadline import nearest
 from costlab.resilience.retry import RETRIED, Retry
 from costlab.resilience.retry_budget import RetryBudget
 from costlab.service import context, metrics
@@ -107,7 +108,7 @@ class _Call(NamedTuple):
 
 
 class HttpClient:
-    """Calls one upstream. ``timeout`` in seconds bounds a call unless the request's deadline is nearer."""
+    """Calls one upstream. ``timeout`` in seconds bounds a call, with its retries, unless the deadline is nearer."""
 
     def __init__(self, upstream: str, base_url: str, flags: Flags, tracing: Tracing, timeout: float = 5.0) -> None:
         parts = urlsplit(base_url)
@@ -141,8 +142,8 @@ class HttpClient:
 
     def _deadline(self) -> float:
         request = context.current()
-        latest = time.monotonic() + self._timeout
-        return latest if request is None or request.deadline is None else min(latest, request.deadline)
+        bound = None if request is None or self._flags["http.deadline"] == "off" else request.deadline
+        return nearest(time.monotonic(), self._timeout, bound)
 
     def _attempts(self, call: _Call) -> Answer:
         call, retry = self._prepared(call)
@@ -247,10 +248,9 @@ class HttpClient:
         lines = [f"{call.method} {call.target} HTTP/1.1\r\nhost: {self._host}\r\n"]
         lines += [f"{name}: {value}\r\n" for name, value in call.headers]
         if request is not None:
-            lines.append(
-                f"x-request-id: {request.request_id}\r\ntraceparent: {request.traceparent}\r\n"
-                f"x-request-timeout-ms: {int(seconds * 1000)}\r\n"
-            )
+            lines.append(f"x-request-id: {request.request_id}\r\ntraceparent: {request.traceparent}\r\n")
+            if self._flags["http.deadline"] == "on":
+                lines.append(f"x-request-timeout-ms: {int(seconds * 1000)}\r\n")
         if call.body or call.method in ("POST", "PUT", "PATCH"):
             lines.append(f"content-length: {len(call.body)}\r\n")
         return "".join(lines).encode("latin-1") + b"\r\n" + call.body

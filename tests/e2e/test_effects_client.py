@@ -165,6 +165,26 @@ def test_http_breaker_client_throttle_refuses_what_would_fail(stack, control, cl
     assert set(ask("/api/users/5", 5)) == {200}
 
 
+def test_http_deadline_lets_a_caller_leave_in_time(stack, control, client):
+    """ "http.deadline": on, a service that hangs costs the caller its deadline; off, it waits for the answer."""
+
+    def ask() -> int:
+        return client.get("/api/users/6", **{"X-Request-Timeout-Ms": "100"}).status
+
+    with ThreadPoolExecutor(1) as caller:
+        with paused(stack, "users"):
+            assert ask() == 504
+        control.set_flags({"http.deadline": "off"})
+        with paused(stack, "users"):
+            answer = caller.submit(ask)
+            with pytest.raises(TimeoutError):
+                answer.result(timeout=0.5)
+        assert answer.result() == 200
+    control.set_flags({"http.deadline": None})
+    with paused(stack, "users"):
+        assert ask() == 504
+
+
 def test_http_attempt_timeout_leaves_time_for_a_retry(stack, control, client):
     """ "http.attempt_timeout": a service that hangs gets one attempt per deadline, or one per attempt's time."""
 

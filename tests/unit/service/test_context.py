@@ -1,4 +1,4 @@
-"""Request ids and deadlines as they come in from outside."""
+"""Request ids as they come in from outside, and the time a request has left."""
 
 import pytest
 
@@ -13,15 +13,6 @@ def test_a_harmless_request_id_is_kept():
 def test_a_request_id_that_could_harm_a_log_is_replaced(given):
     assert context.request_id(given) != given
     assert len(context.request_id(given)) == 16
-
-
-def test_a_deadline_is_the_remaining_milliseconds_from_now():
-    assert context.deadline("1500", now=10.0) == 11.5
-
-
-@pytest.mark.parametrize("given", ["", "soon", "-5", "1.5", "²", "1e3"])
-def test_what_is_not_a_number_of_milliseconds_sets_no_deadline(given):
-    assert context.deadline(given, now=10.0) is None
 
 
 def test_remaining_time_never_goes_below_zero():

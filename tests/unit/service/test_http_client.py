@@ -296,6 +296,19 @@ def test_the_requests_id_trace_and_remaining_time_are_handed_on(serve, call):
     assert 0 < left <= 1000
 
 
+def test_without_deadlines_only_the_clients_own_timeout_holds_and_nothing_is_handed_on(serve, call):
+    server = serve()
+    with within(-1):
+        assert call(server, **{"http.deadline": "off"}).get("/").body == b"ok"
+    assert b"x-request-timeout-ms" not in server.requests[0]
+    assert b"x-request-id: abc\r\n" in server.requests[0]
+    done = threading.Event()
+    hanging = serve(lambda link: done.wait(10))
+    with within(60), pytest.raises(UpstreamTimeout, match=r"within 0\.10 s"):
+        call(hanging, timeout=0.1, **{"http.deadline": "off"}).get("/")
+    done.set()
+
+
 def test_a_request_whose_deadline_is_over_is_not_sent(serve, call):
     server = serve()
     with within(-1), pytest.raises(UpstreamTimeout):
