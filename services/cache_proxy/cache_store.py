@@ -1,8 +1,9 @@
-"""The cache in Redis: one key per answer, and one generation per path that all its answers must carry.
+"""The cache in Redis: one key per answer, one generation per path that all its answers must carry, and leases.
 
     cache:generation:/users/7/orders            8 random bytes
     cache:entry:/users/7/orders?limit=5         an answer, with the generation it was asked for under
     cache:entry:/users/7/orders?limit=20        another one
+    cache:lease:/users/7/orders?limit=20        8 random bytes: somebody is asking the origin for that one
 
 Example: deleting the generation of a path drops all answers under it at once, however many queries there are: they
 carry a generation that is not there any more. It also settles the race between a fill and a change. A fill takes the
@@ -19,6 +20,7 @@ Units: seconds. Source: memcached wiki, "Namespacing"; Nishtala et al., Scaling 
 """
 
 import secrets
+from importlib.resources import files
 
 import hiredis
 from redis.connection import AbstractConnection
@@ -31,11 +33,15 @@ from services.cache_proxy.entry import GENERATION_BYTES, Entry, pack, unpack
 
 GENERATION = "cache:generation:"
 ENTRY = "cache:entry:"
+LEASE = "cache:lease:"
+TOKEN_BYTES = 8
 ANSWER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 POOL_SIZE = 64
 # A generation outlives any call to an origin, or the answer would have nothing to be stored under.
 GENERATION_MILLISECONDS = 60_000
+
+_RELEASE = files("services.cache_proxy").joinpath("release_lease.lua").read_text()
 
 
 class CacheAway(Exception):
@@ -57,10 +63,7 @@ class CacheStore:
     def look_up(self, path: str, target: str) -> tuple[bytes | None, Entry | None]:
         """The generation of ``path``, and the answer stored for ``target`` if it carries that generation."""
         generation, raw = self._call(("MGET", GENERATION + path, ENTRY + target))[0]
-        if generation is None or raw is None:
-            return generation, None
-        entry = unpack(raw)
-        return generation, entry if entry is not None and entry.generation == generation else None
+        return generation, _valid(generation, raw)
 
     def begin(self, path: str) -> bytes:
         """The generation of ``path``, a new one if it has none."""
@@ -76,6 +79,19 @@ class CacheStore:
             ("SET", ENTRY + target, pack(entry), "PX", str(milliseconds)),
             ("PEXPIRE", GENERATION + path, longer, "GT"),
         )
+
+    def lease(self, path: str, target: str, seconds: float) -> tuple[bytes | None, bytes | None, Entry | None]:
+        """Take the lease on ``target`` for ``seconds``: its token, None when somebody else holds it; then look up."""
+        token = secrets.token_bytes(TOKEN_BYTES)
+        taken, (generation, raw) = self._call(
+            ("SET", LEASE + target, token, "NX", "PX", str(int(seconds * 1000))),
+            ("MGET", GENERATION + path, ENTRY + target),
+        )
+        return token if taken else None, generation, _valid(generation, raw)
+
+    def release(self, target: str, token: bytes) -> None:
+        """Give the lease back; one that has expired stays whose it is."""
+        self._call(("EVAL", _RELEASE, "1", LEASE + target, token))
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -99,3 +115,11 @@ class CacheStore:
         connection = self._connections.connection_class(**self._connections.connection_kwargs)
         connection.connect()
         return connection
+
+
+def _valid(generation: bytes | None, raw: bytes | None) -> Entry | None:
+    """The entry in ``raw`` if it is one and carries the generation of its path."""
+    if generation is None or raw is None:
+        return None
+    entry = unpack(raw)
+    return entry if entry is not None and entry.generation == generation else None

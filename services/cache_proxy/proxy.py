@@ -87,13 +87,13 @@ class Proxy:
         """The stored answer, or what comes of filling; CacheAway only as long as no origin was asked."""
         generation, entry = self._cache.look_up(path, target)
         now, ttl = self._clock(), self._flags["cache.ttl"]
-        action = strategy.on_read(entry, now, ttl)
+        action = strategy.on_read(entry, now, ttl, self._flags["cache.stale_window"])
+        if_none_match = environ.get("HTTP_IF_NONE_MATCH")
         if action is Action.SERVE and entry is not None:
             self._filling.count("hit")
-            fresh = strategy.freshness(entry, ttl)
-            return replies.stored(entry, entry.age(now), fresh, environ.get("HTTP_IF_NONE_MATCH"))
+            return replies.stored(entry, entry.age(now), strategy.freshness(entry, ttl), if_none_match)
         generation = generation or self._cache.begin(path)
-        return self._filling.carry_out(action, Read(path, target, origin, strategy, generation, entry))
+        return self._filling.carry_out(action, Read(path, target, origin, strategy, generation, entry, if_none_match))
 
 
 class _Bug(problem.Problem):

@@ -23,6 +23,8 @@ class Action(Enum):
     SERVE = "serve"  # the stored answer
     FILL = "fill"  # ask the origin
     JOIN = "join"  # ask it once for all callers of this process
+    LEASE = "lease"  # ask it once for all callers of all processes
+    LEASE_OR_STALE = "lease or stale"  # the same, and who does not ask gets the stored answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,19 @@ class Strategy(Protocol):
     name: ClassVar[str]
     looks: ClassVar[bool]
 
-    def on_read(self, entry: Entry | None, now: float, ttl: float) -> Action:
-        """What to do when the cache holds ``entry`` and the flag ``cache.ttl`` is ``ttl``."""
+    def on_read(self, entry: Entry | None, now: float, ttl: float, window: float) -> Action:
+        """What to do when the cache holds ``entry``, under these values of ``cache.ttl`` and ``cache.stale_window``."""
         ...
 
     def freshness(self, entry: Entry, ttl: float) -> float:
         """Seconds from when it was fetched for which ``entry`` is fresh while ``cache.ttl`` is ``ttl``."""
         ...
 
-    def lifetime(self, ttl: float, cost: float) -> Lifetime:
+    def lifetime(self, ttl: float, window: float, cost: float) -> Lifetime:
         """How long to keep an answer that took the origin ``cost`` seconds."""
         ...
+
+
+def may_be_stale(entry: Entry | None, now: float, ttl: float, window: float) -> bool:
+    """Whether ``entry`` may be served although it is not fresh: before its hard expiry, and before the flags' now."""
+    return entry is not None and now - entry.stored_at < min(entry.keep, ttl + window)

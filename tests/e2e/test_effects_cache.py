@@ -66,3 +66,44 @@ def test_cache_strategy_single_flight_asks_the_origin_once_for_all_who_ask_at_on
     before = outcomes(control, "coalesced")
     at_once(client, "/api/orders/stats")
     assert outcomes(control, "coalesced") == before
+
+
+def test_cache_strategy_lease_lets_one_caller_ask_and_the_others_wait(control, client):
+    cached(control, strategy="lease", ttl=0.1, stale_window=0)
+
+    def one_asks_and_five_wait() -> bool:
+        before = origin_calls(control), waits(control)
+        replies = at_once(client, "/api/orders/stats")
+        assert {reply.status for reply in replies} == {200}
+        return origin_calls(control) == before[0] + 1 and waits(control) == before[1] + 5
+
+    eventually(one_asks_and_five_wait, within=20)
+    cached(control, strategy="ttl")
+    before = waits(control)
+    at_once(client, "/api/orders/stats")
+    assert waits(control) == before
+
+
+def waits(control) -> float:
+    return total(control, "cache-proxy", "costlab_cache_lease_waits_total")
+
+
+def test_cache_stale_window_lets_those_who_do_not_ask_have_the_old_answer(control, client):
+    """ "cache.stale_window": within it nobody waits for whoever fills; without it somebody does."""
+
+    def stale() -> float:
+        return total(control, "cache-proxy", "costlab_cache_stale_served_total")
+
+    cached(control, strategy="lease", ttl=0.1, stale_window=60)
+    client.get("/api/orders/stats")
+
+    def the_others_get_it_stale() -> bool:
+        before = stale()
+        at_once(client, "/api/orders/stats")
+        return stale() > before
+
+    eventually(the_others_get_it_stale, within=20)
+    cached(control, stale_window=0)
+    before = stale()
+    at_once(client, "/api/orders/stats")
+    assert stale() == before

@@ -15,11 +15,11 @@ class Off:
     name = "off"
     looks = False
 
-    def on_read(self, entry: Entry | None, now: float, ttl: float) -> Action:
+    def on_read(self, entry: Entry | None, now: float, ttl: float, window: float) -> Action:
         return Action.FILL
 
     def freshness(self, entry: Entry, ttl: float) -> float:
         return 0.0
 
-    def lifetime(self, ttl: float, cost: float) -> Lifetime:
+    def lifetime(self, ttl: float, window: float, cost: float) -> Lifetime:
         return Lifetime(0.0, 0.0)

@@ -29,8 +29,8 @@ class SingleFlight(Ttl):
 
     name = "single_flight"
 
-    def on_read(self, entry: Entry | None, now: float, ttl: float) -> Action:
-        return Action.SERVE if super().on_read(entry, now, ttl) is Action.SERVE else Action.JOIN
+    def on_read(self, entry: Entry | None, now: float, ttl: float, window: float) -> Action:
+        return Action.SERVE if super().on_read(entry, now, ttl, window) is Action.SERVE else Action.JOIN
 
 
 class Flights(Generic[Result]):

@@ -20,7 +20,7 @@ class Ttl:
     name = "ttl"
     looks = True
 
-    def on_read(self, entry: Entry | None, now: float, ttl: float) -> Action:
+    def on_read(self, entry: Entry | None, now: float, ttl: float, window: float) -> Action:
         if entry is not None and now - entry.stored_at < self.freshness(entry, ttl):
             return Action.SERVE
         return Action.FILL
@@ -28,5 +28,5 @@ class Ttl:
     def freshness(self, entry: Entry, ttl: float) -> float:
         return min(entry.fresh, ttl)
 
-    def lifetime(self, ttl: float, cost: float) -> Lifetime:
+    def lifetime(self, ttl: float, window: float, cost: float) -> Lifetime:
         return Lifetime(fresh=ttl, keep=ttl)

@@ -34,6 +34,6 @@ class TtlJitter(Ttl):
     def freshness(self, entry: Entry, ttl: float) -> float:
         return min(entry.fresh, ttl * (1 + SPREAD))
 
-    def lifetime(self, ttl: float, cost: float) -> Lifetime:
+    def lifetime(self, ttl: float, window: float, cost: float) -> Lifetime:
         drawn = ttl * (1 + SPREAD * (2 * self._chance() - 1))
         return Lifetime(fresh=drawn, keep=drawn)

@@ -160,6 +160,15 @@ def running_stack(redis_of_the_cache) -> Iterator[Stack]:
 
 
 @pytest.fixture
+def second(stack) -> Iterator[Stack]:
+    """Another process of the same service: the same Redis and origin, nothing else in common."""
+    with served(stack.origin) as origin_url:
+        environment = {"REDIS_URL": stack.redis_url, "USERS_URL": origin_url, "ORDERS_URL": origin_url}
+        with running(lambda: create(load(CacheProxySettings, "cache-proxy"), stack.clock).app, environment) as app:
+            yield Stack(app, stack.origin, stack.redis_url, stack.clock)
+
+
+@pytest.fixture
 def server(redis_of_the_cache) -> RedisServer:
     """Its data is gone; when a test has killed it, it is up again."""
     with Redis.from_url(redis_of_the_cache.url) as redis:

@@ -6,6 +6,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.cache_proxy.cache_store import ANSWER_SECONDS, RETRY_SECONDS
+from services.cache_proxy.strategies import STRATEGIES
 from tests.conditions import eventually
 
 
@@ -13,16 +14,18 @@ def errors():
     return REGISTRY.get_sample_value("costlab_cache_requests_total", {"outcome": "error"}) or 0
 
 
-@pytest.fixture
-def killed(stack, server):
+@pytest.fixture(params=[name for name, strategy in STRATEGIES.items() if strategy.looks])
+def killed(stack, server, request):
+    stack.set(strategy=request.param)
     stack.get("/users/7")
     server.kill()
     yield stack
     server.start()
 
 
-@pytest.fixture
-def hung(stack, server):
+@pytest.fixture(params=[name for name, strategy in STRATEGIES.items() if strategy.looks])
+def hung(stack, server, request):
+    stack.set(strategy=request.param)
     stack.get("/users/7")
     server.pause()
     yield stack

@@ -59,10 +59,10 @@ def test_nobody_can_board_a_flight_that_has_its_result():
 
 def test_what_is_fresh_is_served_and_what_is_not_is_joined():
     entry = Entry(b"8 bytes.", 1000.0, 30.0, 30.0, 0.01, 200, [], b"{}")
-    assert SingleFlight().on_read(entry, 1029.9, ttl=30) is Action.SERVE
-    assert SingleFlight().on_read(entry, 1030.0, ttl=30) is Action.JOIN
-    assert SingleFlight().on_read(None, 1000.0, ttl=30) is Action.JOIN
-    assert SingleFlight().lifetime(30, cost=1) == Lifetime(fresh=30, keep=30)
+    assert SingleFlight().on_read(entry, 1029.9, ttl=30, window=10) is Action.SERVE
+    assert SingleFlight().on_read(entry, 1030.0, ttl=30, window=10) is Action.JOIN
+    assert SingleFlight().on_read(None, 1000.0, ttl=30, window=10) is Action.JOIN
+    assert SingleFlight().lifetime(30, window=10, cost=1) == Lifetime(fresh=30, keep=30)
 
 
 @pytest.fixture
