@@ -27,6 +27,7 @@ ROUTES = (
     Route("/api/products/{id}", "orders", ("GET", "HEAD")),
     Route("/api/orders", "orders", ("POST",)),
     Route("/api/orders/stats", "orders", ("GET", "HEAD")),
+    Route("/api/orders/stats/totals", "orders", ("GET", "HEAD")),
     Route("/api/orders/{id}", "orders", ("GET", "HEAD")),
 )
 _TABLE = re.compile("|".join(f"({route.label.replace('{id}', _ID)})" for route in ROUTES))

@@ -119,6 +119,12 @@ ORDER_PAGES = Counter(
     ["paging", "queries"],
 )
 JSON_WRITTEN = Counter("costlab_json_written", "Answers of orders written by a JSON codec.", ["codec"])
+SERIES_SECONDS = Histogram(
+    "costlab_series_duration_seconds",
+    "Time to compute the figures of a series, from bytes to answer. layout: list, array, numpy.",
+    ["layout"],
+    buckets=_SECONDS,
+)
 ORDERS_INDEX = Gauge(
     "costlab_orders_index",
     "1 while the index of order histories is there and valid.",

@@ -93,3 +93,12 @@ class Statistics(BaseModel):
     revenue_cents: int
     mean_total_cents: float
     top_products: list[TopProduct]
+
+
+class Totals(BaseModel):
+    """The totals of all orders: how many, their sum, the largest, and the one at each percentile (nearest rank)."""
+
+    orders: int
+    revenue_cents: int
+    largest_cents: int
+    percentiles_cents: dict[str, int]

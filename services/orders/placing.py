@@ -10,6 +10,8 @@ from services.orders.rows import Line, Order
 from services.orders.store import Claim, OrderStore
 from services.orders.user_lookup import UserLookup
 
+_STATISTICS = ("/orders/stats", "/orders/stats/totals")
+
 
 class Placing:
     """Places orders."""
@@ -59,4 +61,4 @@ class Placing:
 
     def _announce(self, order: Order) -> None:
         metrics.ORDERS_PLACED.labels("created").inc()
-        self._invalidation.publish(f"/orders/{order['id']}", f"/users/{order['user_id']}/orders", "/orders/stats")
+        self._invalidation.publish(f"/orders/{order['id']}", f"/users/{order['user_id']}/orders", *_STATISTICS)

@@ -8,7 +8,7 @@ from costlab.service.openapi import operation
 from costlab.service.problem import NotFound
 from services.orders import idempotency
 from services.orders.catalogue.loader import CatalogueLoader
-from services.orders.models import History, HistoryPage, NewOrder, Order, Product, Statistics
+from services.orders.models import History, HistoryPage, NewOrder, Order, Product, Statistics, Totals
 from services.orders.placing import Placing
 from services.orders.store import OrderStore
 
@@ -62,5 +62,11 @@ def blueprint(store: OrderStore, catalogue: CatalogueLoader, placing: Placing) -
     def statistics() -> ResponseReturnValue:
         validation.no_query()
         return store.statistics()
+
+    @routes.get("/orders/stats/totals")
+    @operation("How the totals of all orders are distributed; reads all of them", answers={200: Totals})
+    def totals() -> ResponseReturnValue:
+        validation.no_query()
+        return store.totals()
 
     return routes

@@ -83,6 +83,21 @@ def test_orders_json_decides_which_codec_writes_the_answers(control, client):
         assert written(codec) == before + len(paths)
 
 
+def test_orders_series_decides_which_layout_computes_the_distribution_of_totals(control, client):
+    """ "orders.series": each layout counts what it computed; the figures are the same."""
+
+    def computed(layout: str) -> float:
+        return total(control, "orders", "costlab_series_duration_seconds_count", layout=layout)
+
+    expected = client.get("/api/orders/stats/totals").json
+    assert expected["orders"] >= 100_000
+    for layout in ("array", "numpy", "list"):
+        control.set_flags({"orders.series": layout})
+        before = computed(layout)
+        assert client.get("/api/orders/stats/totals").json == expected
+        assert computed(layout) == before + 1
+
+
 def done(control, flag: str) -> bool:
     """Whether every process of orders has carried out the last change of ``flag``."""
     samples = control.metrics("orders")

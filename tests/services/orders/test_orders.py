@@ -138,7 +138,12 @@ def test_a_placed_order_is_announced_to_the_cache(client, redis_url):
         assert listener.get_message(timeout=5) is None  # the confirmation, which is swallowed
         order_id = place(client).json["id"]
         message = listener.get_message(timeout=5)
-    assert json.loads(message["data"]) == [f"/orders/{order_id}", "/users/1/orders", "/orders/stats"]
+    assert json.loads(message["data"]) == [
+        f"/orders/{order_id}",
+        "/users/1/orders",
+        "/orders/stats",
+        "/orders/stats/totals",
+    ]
 
 
 def test_a_placed_order_reaches_the_stream_with_its_trace(client, redis_url):
@@ -211,6 +216,7 @@ def test_every_operation_is_described(client):
     assert {path: sorted(methods) for path, methods in paths.items()} == {
         "/orders": ["post"],
         "/orders/stats": ["get"],
+        "/orders/stats/totals": ["get"],
         "/orders/{order_id}": ["get"],
         "/products/{product_id}": ["get"],
         "/users/{user_id}/orders": ["get"],
