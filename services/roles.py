@@ -26,6 +26,8 @@ def establish(statements: cursor, password: str) -> None:
         _run(statements, "grant connect on database {} to {}", database, sql.Identifier(role))
     for owner in OWNERS:
         _run(statements, "create schema if not exists {} authorization {}", *[sql.Identifier(owner)] * 2)
+    # It stages the rows of a COPY (services/worker/writes/copy.py).
+    _run(statements, "grant temporary on database {} to worker", database)
     _statistics(statements)
 
 

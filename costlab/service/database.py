@@ -33,6 +33,10 @@ class CountingCursor(cursor):
         metrics.DB_QUERIES.inc()
         super().execute(query, vars)
 
+    def copy_expert(self, sql: str, file: Any, size: int = 8192) -> None:
+        metrics.DB_QUERIES.inc()
+        super().copy_expert(sql, file, size)
+
 
 class Database:
     """The PostgreSQL of one service. ``dsn`` is a libpq URL; the pool's size is the flag ``db.pool``."""

@@ -23,3 +23,8 @@ def stop(app: Flask | None) -> None:
 def forget_process(pid: int) -> None:
     """Called in the master when a worker has gone."""
     metrics.forget_process(pid)
+
+
+def forget_dead_processes() -> None:
+    """Called where processes may have died without anybody to forget them."""
+    metrics.forget_dead_processes()

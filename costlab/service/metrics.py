@@ -6,6 +6,8 @@ PROMETHEUS_MULTIPROC_DIR, and a scrape adds them up.
 """
 
 import os
+import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A loopback hop takes about a millisecond and a deadline ten seconds; the buckets cover both ends.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SHORT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
+
+_READ_ATTEMPTS, _READ_PAUSE_SECONDS = 50, 0.002
 
 # Served requests
 REQUEST_SECONDS = Histogram(
@@ -158,6 +162,11 @@ def render() -> bytes:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)
+    for _ in range(_READ_ATTEMPTS):
+        try:
+            return generate_latest(registry)
+        except struct.error:  # a process that starts has made its file and not yet written the first bytes
+            time.sleep(_READ_PAUSE_SECONDS)
     return generate_latest(registry)
 
 

@@ -18,8 +18,9 @@ When Redis has lost the group, it is made again from the start of the stream: no
 Units: milliseconds. Source: Redis documentation, "Redis Streams" (consumer groups, XAUTOCLAIM).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TypeVar
 
@@ -44,7 +45,7 @@ class Delivery:
 
 
 class JobStream:
-    """The stream as ``consumer`` sees it; a read waits ``block_ms``. Errors: RedisError when Redis is away."""
+    """The stream as ``consumer`` sees it; a read waits ``block_ms`` at most. Errors: RedisError when Redis is away."""
 
     def __init__(self, redis: Redis, consumer: str, block_ms: int = BLOCK_MS) -> None:
         self._redis = redis
@@ -54,16 +55,16 @@ class JobStream:
         self._bury = redis.register_script(_script("bury.lua"))
         self._remove = redis.register_script(_script("remove_consumers.lua"))
 
-    def read(self) -> Delivery | None:
-        """The next entry nobody has seen; None when none comes in time."""
+    def read(self, count: int = 1, block_ms: int | None = None) -> list[Delivery]:
+        """Up to ``count`` entries nobody has seen; none when none comes in time. ``block_ms`` 0 does not wait."""
+        wait = self._block_ms if block_ms is None else min(block_ms, self._block_ms)
         reply = self._grouped(
-            lambda: self._redis.xreadgroup(GROUP, self._consumer, {STREAM: ">"}, count=1, block=self._block_ms)
+            lambda: self._redis.xreadgroup(GROUP, self._consumer, {STREAM: ">"}, count=count, block=wait or None)
         )
         if not reply:
-            return None
+            return []
         entries = reply[STREAM.encode()][0] if isinstance(reply, dict) else reply[0][1]
-        entry_id, fields = entries[0]
-        return Delivery(entry_id, fields, 1)
+        return [Delivery(entry_id, fields, 1) for entry_id, fields in entries]
 
     def claim(self, idle_ms: int) -> Delivery | None:
         """An entry whose consumer has been silent for ``idle_ms``; None when there is none."""
@@ -78,18 +79,26 @@ class JobStream:
                 break
         return None
 
-    def finish(self, delivery: Delivery) -> None:
-        """The work is done: the entry can go."""
+    def finish(self, deliveries: Sequence[Delivery]) -> None:
+        """Their work is done: the entries can go."""
+        ids = [delivery.id for delivery in deliveries]
         with self._redis.pipeline(transaction=True) as pipe:
-            pipe.xack(STREAM, GROUP, delivery.id)
-            pipe.xdel(STREAM, delivery.id)
+            pipe.xack(STREAM, GROUP, *ids)
+            pipe.xdel(STREAM, *ids)
             pipe.execute()
 
-    def postpone(self, delivery: Delivery) -> None:
-        """Keep the entry, and do not count this delivery against it."""
-        self._redis.xclaim(
-            STREAM, GROUP, self._consumer, 0, [delivery.id], idle=0, retrycount=delivery.count - 1, justid=True
-        )
+    def hold(self, deliveries: Sequence[Delivery]) -> None:
+        """A sign of life: whoever claims silent entries leaves these alone for a while longer."""
+        ids = [delivery.id for delivery in deliveries]
+        self._grouped(lambda: self._redis.xclaim(STREAM, GROUP, self._consumer, 0, ids, idle=0, justid=True))
+
+    def postpone(self, deliveries: Iterable[Delivery]) -> None:
+        """Keep the entries, and do not count this delivery against them."""
+        self._uncount(deliveries, 0)
+
+    def release(self, deliveries: Iterable[Delivery], idle_ms: int) -> None:
+        """Give the entries back, as if not delivered: whoever claims those silent for ``idle_ms`` gets them at once."""
+        self._uncount(deliveries, idle_ms)
 
     def bury(self, delivery: Delivery, reason: str) -> bool:
         """Move the entry to the dead letters, with all its fields; False when it is not pending any more."""
@@ -113,6 +122,12 @@ class JobStream:
     def backlog(self) -> int:
         """Entries still to do, in work or not yet delivered."""
         return self._redis.xlen(STREAM)
+
+    def _uncount(self, deliveries: Iterable[Delivery], idle_ms: int) -> None:
+        for count, alike in groupby(sorted(deliveries, key=_count_of), key=_count_of):
+            ids = [delivery.id for delivery in alike]
+            options = {"idle": idle_ms, "retrycount": count - 1, "justid": True}
+            self._grouped(lambda: self._redis.xclaim(STREAM, GROUP, self._consumer, 0, ids, **options))  # noqa: B023 - called at once
 
     def _count(self, entry_id: bytes) -> int:
         """How often the entry was delivered, as Redis counts; a count survives every crash of ours."""
@@ -139,3 +154,7 @@ class JobStream:
 
 def _script(name: str) -> str:
     return Path(__file__).with_name(name).read_text()
+
+
+def _count_of(delivery: Delivery) -> int:
+    return delivery.count

@@ -11,7 +11,6 @@ class WorkerSettings(ServiceSettings):
     """What the worker is told by the environment."""
 
     database_url: PostgresUrl = Field(description="PostgreSQL as role worker")
-    worker_threads: int = Field(4, ge=1, le=64, description="jobs each process works on at once; 1 is one by one")
     job_cpu_ms: float = Field(2.0, ge=0, le=MAX_JOB_MS, description="CPU a job takes unless it says otherwise, in ms")
     job_wait_ms: float = Field(10.0, ge=0, le=MAX_JOB_MS, description="how long a job waits unless it says otherwise")
     job_attempts: int = Field(5, ge=1, le=100, description="failures after which a job becomes a dead letter")

@@ -152,16 +152,19 @@ def spans() -> InMemorySpanExporter:
 
 @pytest.fixture
 def make(server, database, set_flags, spans) -> Iterator[Callable[..., Consumer]]:
-    """``make(name="c", work=..., attempts=5, stream=JobStream)``: a consumer, not running."""
+    """``make(name="c", work=..., attempts=5, stream=JobStream, **{"worker.batch": 3})``: a consumer, not running."""
     opened = []
     flags = set_flags()
     tracing = Tracing("worker", flags, None)
     tracing._provider.add_span_processor(SimpleSpanProcessor(spans))
     kit = Database(database.url, flags, tracing, "tests")
 
-    def consumer(name="c", work=IDLE, attempts=5, claim_ms=CLAIM_MS, stream=JobStream) -> Consumer:
+    def consumer(
+        name="c", work=IDLE, attempts=5, claim_ms=CLAIM_MS, stream=JobStream, store=FulfilmentStore, **values
+    ) -> Consumer:
         opened.append(redis_client.connect(server.url, 2.0))
-        return Consumer(stream(opened[-1], name, BLOCK_MS), work, FulfilmentStore(kit), tracing, attempts, claim_ms)
+        entries = stream(opened[-1], name, BLOCK_MS)
+        return Consumer(entries, work, store(kit), tracing, set_flags(**values), attempts, claim_ms)
 
     yield consumer
     kit.close()

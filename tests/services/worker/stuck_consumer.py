@@ -26,13 +26,13 @@ def main(point: str, redis_url: str, database_url: str) -> None:
             threading.Event().wait()
 
     class StuckStream(JobStream):
-        def finish(self, delivery):
+        def finish(self, deliveries):
             reach("before_acknowledgement")
 
     class StuckStore(FulfilmentStore):
-        def add(self, job, deliveries):
+        def add(self, rows, write, barrier=None):
             reach("before_commit")
-            return super().add(job, deliveries)
+            return super().add(rows, write, barrier)
 
     class StuckWork(Work):
         def do(self, job):
@@ -43,7 +43,7 @@ def main(point: str, redis_url: str, database_url: str) -> None:
     tracing = Tracing("worker", flags, None)
     store = StuckStore(Database(database_url, flags, tracing, "stuck"))
     stream = StuckStream(redis, f"stuck-{os.getpid()}")
-    Consumer(stream, StuckWork(0, 0), store, tracing, 5, 60_000).run(threading.Event())
+    Consumer(stream, StuckWork(0, 0), store, tracing, flags, 5, 60_000).run(threading.Event())
 
 
 if __name__ == "__main__":

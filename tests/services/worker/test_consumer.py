@@ -212,8 +212,8 @@ class Counting(JobStream):
         super().__init__(redis, consumer, block_ms)
         self.postponed = 0
 
-    def postpone(self, delivery):
-        super().postpone(delivery)
+    def postpone(self, deliveries):
+        super().postpone(deliveries)
         self.postponed += 1
 
 
@@ -390,10 +390,10 @@ def test_a_bug_in_the_consumer_is_logged_and_does_not_end_it(make, stream, datab
     consumer = make()
     original, failures = consumer._stream.read, [RuntimeError("bug")]
 
-    def read():
+    def read(*arguments):
         if failures:
             raise failures.pop()
-        return original()
+        return original(*arguments)
 
     monkeypatch.setattr(consumer._stream, "read", read)
     order = stream.place()
