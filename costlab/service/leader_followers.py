@@ -102,6 +102,20 @@ def _respond(response: OneSendResponse, body: Iterable[bytes]) -> None:
             body.close()
 
 
+class Connection(TConn):
+    """gunicorn's connection, which can tell whether its next request is there already."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self._poll = select.poll()
+        self._poll.register(self.sock, select.POLLIN)
+
+    def has_next(self) -> bool:
+        """Whether the leader goes on with this connection: a client is often faster than the way back into the epoll
+        set, which would then wake a second thread while this one is still running."""
+        return bool(self.parser.unreader.buf.getvalue() or self._poll.poll(0))
+
+
 class LeaderFollowersWorker(ThreadWorker):
     """gunicorn's threaded worker with its poller, queue and pool replaced by one epoll set."""
 
@@ -110,9 +124,9 @@ class LeaderFollowersWorker(ThreadWorker):
         vars(self.cfg).update({name: setting.get() for name, setting in self.cfg.settings.items()})
         self._epoll = select.epoll()
         self._listeners = {listener.fileno(): listener for listener in self.sockets}
-        self._connections: set[TConn] = set()
+        self._connections: set[Connection] = set()
         # Those waiting for a request, by descriptor. Whoever takes one out owns it.
-        self._waiting: dict[int, TConn] = {}
+        self._waiting: dict[int, Connection] = {}
         self._full = False
         self._ended = False
         Worker.init_process(self)
@@ -210,7 +224,7 @@ class LeaderFollowersWorker(ThreadWorker):
             time.sleep(STOP_TICK_SECONDS)
             link = None
         if link is not None:
-            connection = TConn(self.cfg, link, address, listener.getsockname())
+            connection = Connection(self.cfg, link, address, listener.getsockname())
             connection.data_ready = True  # it is served once it can be read, never waited for
             self._connections.add(connection)
             self._await_request(connection, self._epoll.register)
@@ -218,22 +232,22 @@ class LeaderFollowersWorker(ThreadWorker):
         if self.alive and not self._full:
             self._epoll.modify(descriptor, _ONE_SHOT)
 
-    def _serve(self, connection: TConn) -> None:
+    def _serve(self, connection: Connection) -> None:
         keep = self.handle(connection)
-        while keep and connection.parser.unreader.buf.getvalue():  # the next request was read along with this one
+        while keep and connection.has_next():
             keep = self.handle(connection)
         if keep:
             self._await_request(connection, self._epoll.modify)
         else:
             self._close(connection)
 
-    def _await_request(self, connection: TConn, arm: Callable[[int, int], None]) -> None:
+    def _await_request(self, connection: Connection, arm: Callable[[int, int], None]) -> None:
         connection.timeout = time.monotonic() + self.cfg.keepalive
         descriptor = connection.sock.fileno()
         self._waiting[descriptor] = connection
         arm(descriptor, _ONE_SHOT)
 
-    def _close(self, connection: TConn) -> None:
+    def _close(self, connection: Connection) -> None:
         self._connections.discard(connection)
         connection.close(graceful=True)
         if self._full and self.alive:
