@@ -25,6 +25,7 @@ ROUTES = (
     Route("/api/users/{id}", "users", ("GET", "HEAD")),
     Route("/api/users/{id}/orders", "orders", ("GET", "HEAD")),
     Route("/api/products/{id}", "orders", ("GET", "HEAD")),
+    Route("/api/stock/{id}/reserve", "orders", ("POST",)),
     Route("/api/orders", "orders", ("POST",)),
     Route("/api/orders/stats", "orders", ("GET", "HEAD")),
     Route("/api/orders/stats/totals", "orders", ("GET", "HEAD")),

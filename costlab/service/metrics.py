@@ -102,6 +102,11 @@ CACHE_INVALIDATIONS = Counter("costlab_cache_invalidations", "Cached answers dro
 ORDERS_PLACED = Counter(
     "costlab_orders_placed", "Orders written. outcome: created, replayed (same key again).", ["outcome"]
 )
+STOCK_ATTEMPTS = Counter(
+    "costlab_stock_attempts",
+    "Attempts to change the stock of a product. outcome: written, conflict (somebody else wrote first).",
+    ["outcome"],
+)
 OUTBOX_PUBLISHED = Counter("costlab_outbox_published", "Outbox rows handed to the job stream.")
 JOBS = Counter(
     "costlab_jobs",

@@ -5,7 +5,7 @@ from flask import Flask
 from costlab.service.app import Service
 from costlab.service.invalidation import Invalidation
 from costlab.service.settings import load
-from services.orders import routes
+from services.orders import routes, stock
 from services.orders.catalogue.columnar import Columnar
 from services.orders.catalogue.loader import CatalogueLoader
 from services.orders.history_index import HistoryIndex
@@ -41,4 +41,5 @@ def create_app() -> Flask:
     placing = Placing(store, catalogue, users, Invalidation(settings.redis_url))
     service.app.json = JsonCodec(service.app, service.flags)
     service.app.register_blueprint(routes.blueprint(store, catalogue, placing))
+    service.app.register_blueprint(stock.blueprint(stock.StockRoom(database, service.flags)))
     return service.app

@@ -185,6 +185,49 @@ def test_http_deadline_lets_a_caller_leave_in_time(stack, control, client):
         assert ask() == 504
 
 
+@contextlib.contextmanager
+def overtaken(stack, product: int):
+    """Another writer changes the row of a product between the read and the write of a reservation begun inside."""
+    with contextlib.closing(psycopg2.connect(stack.dsn("postgres"))) as link, link.cursor() as statements:
+        statements.execute("update orders.products set version = version + 1 where id = %s", [product])
+        yield
+        eventually(lambda: waiting_for_a_row(stack))
+        link.commit()
+
+
+def waiting_for_a_row(stack) -> int:
+    """Statements of orders that wait for a lock."""
+    with contextlib.closing(psycopg2.connect(stack.dsn("postgres"))) as link, link.cursor() as statements:
+        statements.execute(
+            "select count(*) from pg_stat_activity where usename = 'orders' and wait_event_type = 'Lock'"
+        )
+        return statements.fetchone()[0]
+
+
+def test_orders_contention_decides_what_a_reservation_that_was_overtaken_does(stack, control, client):
+    """ "orders.contention": off it is refused; with any backoff it tries again and succeeds."""
+
+    def reserve_overtaken():
+        with ThreadPoolExecutor(1) as caller:
+            with overtaken(stack, 1):
+                answer = caller.submit(client.post, "/api/stock/1/reserve", {"quantity": 0})
+            return answer.result()
+
+    def conflicts() -> float:
+        return total(control, "orders", "costlab_stock_attempts_total", outcome="conflict")
+
+    control.set_flags({"orders.contention": "off"})
+    assert reserve_overtaken().status == 409
+    before = conflicts()
+    for kind in ("immediate", "exponential", "equal_jitter", "full_jitter", "decorrelated_jitter"):
+        control.set_flags({"orders.contention": kind})
+        reply = reserve_overtaken()
+        assert (reply.status, reply.json["attempts"]) == (200, 2)
+    assert conflicts() - before == 5
+    control.set_flags({"orders.contention": None})
+    assert client.post("/api/stock/1/reserve", {"quantity": 0}).json["attempts"] == 1
+
+
 def test_http_attempt_timeout_leaves_time_for_a_retry(stack, control, client):
     """ "http.attempt_timeout": a service that hangs gets one attempt per deadline, or one per attempt's time."""
 
