@@ -96,6 +96,12 @@ CACHE_REQUESTS = Counter(
 )
 CACHE_STALE_SERVED = Counter("costlab_cache_stale_served", "Hits that were served after their time, on purpose.")
 CACHE_LEASE_WAITS = Counter("costlab_cache_lease_waits", "GETs that waited for whoever held the lease on their key.")
+CACHE_EARLY_RECOMPUTATIONS = Counter(
+    "costlab_cache_early_recomputations", "Misses made by chance, before their answer had expired (xfetch)."
+)
+CACHE_REFRESHES = Counter(
+    "costlab_cache_refreshes", "Calls to an origin behind a stale answer (stale_while_revalidate)."
+)
 CACHE_INVALIDATIONS = Counter("costlab_cache_invalidations", "Cached answers dropped because the origin changed.")
 
 # Orders and worker

@@ -8,47 +8,21 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple
 
-from costlab.service import context, metrics, problem
+from costlab.service import context, logs, metrics, problem
 from costlab.service.flags import Flags
-from costlab.service.http_client import Answer, HttpClient, UpstreamError, UpstreamRefused, UpstreamTimeout
 from services.cache_proxy import replies, rules
 from services.cache_proxy.background import Background
 from services.cache_proxy.cache_store import CacheAway, CacheStore
 from services.cache_proxy.entry import Entry
+from services.cache_proxy.fetching import Fetched, Fetching, Read
 from services.cache_proxy.replies import Reply
-from services.cache_proxy.rules import Headers
 from services.cache_proxy.strategies.lease import LEASE_SECONDS, LOOK_AGAIN_SECONDS
 from services.cache_proxy.strategies.single_flight import Flights
-from services.cache_proxy.strategy import Action, Strategy
+from services.cache_proxy.strategy import Action
 
 # As long as the gateway waits at most, so that a slow origin is as slow through the cache as without it.
 ORIGIN_SECONDS = 30.0
-
-
-class Read(NamedTuple):
-    """A GET, who can answer it, and what the cache holds: the generation of its path and perhaps an ``entry``."""
-
-    path: str
-    target: str
-    origin: HttpClient
-    strategy: Strategy
-    generation: bytes
-    entry: Entry | None
-    if_none_match: str | None = None
-
-    def forwarded(self) -> str:
-        """Why the origin is asked, for Cache-Status."""
-        return "fwd=uri-miss" if self.entry is None else "fwd=stale"
-
-
-class Fetched(NamedTuple):
-    """What the origin answered, and whether it was stored."""
-
-    answer: Answer
-    stored: bool
-
 
 # What a flight brings: an answer of the origin, or one that somebody else has stored in the meantime.
 Found = Fetched | Entry
@@ -62,17 +36,21 @@ class Filling:
         self._flags = flags
         self._clock = clock
         self._background = background
+        self._fetching = Fetching(cache, flags, clock)
         self._flights: Flights[Found] = Flights()
+        self._refreshing: dict[str, object] = {}
         self._requests = metrics.Children(metrics.CACHE_REQUESTS)
         self._actions: dict[Action, Callable[[Read], Reply]] = {
             Action.FILL: self._fill,
+            Action.FILL_EARLY: self._fill_early,
             Action.JOIN: self._join,
             Action.LEASE: self._lease,
             Action.LEASE_OR_STALE: self._lease,
+            Action.STALE_AND_REFRESH: self._refresh,
         }
 
     def carry_out(self, action: Action, read: Read) -> Reply:
-        """The reply to ``read`` when its strategy has decided on ``action``."""
+        """The reply to ``read`` when its strategy has decided on ``action``; CacheAway before any origin is asked."""
         return self._actions[action](read)
 
     def count(self, outcome: str) -> None:
@@ -82,9 +60,32 @@ class Filling:
         if request is not None and request.span is not None:
             request.span.set_attribute("costlab.cache.outcome", outcome)
 
+    # On the caller's own thread
+
     def _fill(self, read: Read) -> Reply:
         self.count("miss")
-        return _from_origin(read, self._fetch(read))
+        return _from_origin(read, self._fetching.fetch(read))
+
+    def _fill_early(self, read: Read) -> Reply:
+        """As long as the stored answer is fresh an origin that fails harms nobody."""
+        self.count("miss")
+        metrics.CACHE_EARLY_RECOMPUTATIONS.inc()
+        try:
+            fetched = self._fetching.fetch(read)
+        except problem.Problem:
+            if self._is_fresh(read):
+                return self._from_cache(read, read.entry)
+            raise
+        if fetched.answer.status >= 500 and self._is_fresh(read):
+            return self._from_cache(read, read.entry)
+        return _from_origin(read, fetched, "; detail=early")
+
+    def _is_fresh(self, read: Read) -> bool:
+        """Whether the answer that was stored when this read began is fresh now."""
+        fresh = read.strategy.freshness(read.entry, self._flags["cache.ttl"])
+        return self._clock() - read.entry.stored_at < fresh
+
+    # Once for all callers of this process
 
     def _join(self, read: Read) -> Reply:
         # Nobody joins a call that was made before the path has changed: its generation is another one.
@@ -106,6 +107,17 @@ class Filling:
             if not self._background.run(fly):
                 fly()
         return flight, first
+
+    def _fetch_unless_stored(self, read: Read) -> Found:
+        """Look again first: another flight may have landed between this caller's look and its boarding."""
+        try:
+            _, entry = self._cache.look_up(read.path, read.target)
+        except CacheAway:
+            return self._fetching.fetch(read)
+        serve = entry is not None and self._decide(read, entry) is Action.SERVE
+        return entry if entry is not None and serve else self._fetching.fetch(read)
+
+    # Once for all callers of all processes
 
     def _lease(self, read: Read) -> Reply:
         give_up_at = time.monotonic() + _patience()
@@ -138,7 +150,7 @@ class Filling:
 
     def _fetch_and_release(self, read: Read, token: bytes) -> Fetched:
         try:
-            return self._fetch(read)
+            return self._fetching.fetch(read)
         finally:
             self._release(read, token)
 
@@ -153,42 +165,39 @@ class Filling:
             raise _out_of_time(read)
         time.sleep(LOOK_AGAIN_SECONDS)
 
+    # Behind the stale answer
+
+    def _refresh(self, read: Read) -> Reply:
+        mine = object()
+        if self._refreshing.setdefault(read.target, mine) is mine and not self._background.run(
+            partial(self._revalidate, read)
+        ):
+            del self._refreshing[read.target]
+        return self._stale(read, read.entry)
+
+    def _revalidate(self, read: Read) -> None:
+        try:
+            token, _, entry = self._cache.lease(read.path, read.target, LEASE_SECONDS)
+            if token is not None and self._decide(read, entry) is Action.SERVE:
+                self._release(read, token)
+            elif token is not None:
+                metrics.CACHE_REFRESHES.inc()
+                self._fetch_and_release(read, token)
+        except (CacheAway, problem.Problem) as error:
+            logs.get("cache").warning("refresh.failed", extra={"target": read.target, "reason": str(error)})
+        finally:
+            del self._refreshing[read.target]
+
+    # Replies
+
+    def _decide(self, read: Read, entry: Entry | None) -> Action:
+        ttl, window = self._flags["cache.ttl"], self._flags["cache.stale_window"]
+        return read.strategy.on_read(entry, self._clock(), ttl, window)
+
     def _stale(self, read: Read, entry: Entry) -> Reply:
         self.count("hit")
         metrics.CACHE_STALE_SERVED.inc()
         return self._from_cache(read, entry, "; detail=stale")
-
-    def _fetch_unless_stored(self, read: Read) -> Found:
-        """Look again first: another flight may have landed between this caller's look and its boarding."""
-        try:
-            _, entry = self._cache.look_up(read.path, read.target)
-        except CacheAway:
-            return self._fetch(read)
-        return entry if entry is not None and self._decide(read, entry) is Action.SERVE else self._fetch(read)
-
-    def _decide(self, read: Read, entry: Entry | None) -> Action:
-        return read.strategy.on_read(entry, self._clock(), self._flags["cache.ttl"], self._flags["cache.stale_window"])
-
-    def _fetch(self, read: Read) -> Fetched:
-        asked_at = self._clock()
-        answer = get(read.origin, read.target, [])
-        return Fetched(answer, rules.may_store(answer) and self._store(read, answer, asked_at))
-
-    def _store(self, read: Read, answer: Answer, asked_at: float) -> bool:
-        """Whether the answer was stored; a cache that cannot be written costs the client nothing."""
-        cost = max(0.0, self._clock() - asked_at)
-        lifetime = read.strategy.lifetime(self._flags["cache.ttl"], self._flags["cache.stale_window"], cost)
-        limit = rules.freshness_limit(answer)
-        fresh, keep = min(lifetime.fresh, limit), min(lifetime.keep, limit)
-        if keep <= cost:
-            return False
-        headers = rules.returned(answer.headers)
-        entry = Entry(read.generation, asked_at, fresh, keep, cost, answer.status, headers, answer.body)
-        try:
-            self._cache.put(read.path, read.target, entry, keep - cost)
-        except CacheAway:
-            return False
-        return True
 
     def _reply(self, read: Read, found: Found, detail: str = "") -> Reply:
         return self._from_cache(read, found) if isinstance(found, Entry) else _from_origin(read, found, detail)
@@ -204,7 +213,7 @@ def _from_origin(read: Read, fetched: Fetched, detail: str = "") -> Reply:
         detail += "; stored"
     elif not rules.may_store(answer):
         detail += f"; fwd-status={answer.status}"
-    return replies.fetched(answer, read.forwarded() + detail)
+    return replies.fetched(answer, f"fwd={'uri-miss' if read.entry is None else 'stale'}{detail}")
 
 
 def _landed(flight: Future[Found], read: Read) -> Found:
@@ -224,17 +233,3 @@ def _patience() -> float:
     request = context.current()
     left = None if request is None else request.remaining()
     return ORIGIN_SECONDS if left is None else min(left, ORIGIN_SECONDS)
-
-
-def get(origin: HttpClient, target: str, headers: Headers) -> Answer:
-    """The origin's answer, or the problem that says why there is none."""
-    try:
-        return origin.get(target, headers)
-    except UpstreamRefused as error:
-        raise problem.Unavailable(f"{error}.", headers={"Retry-After": "1"}) from error
-    except UpstreamTimeout as error:
-        raise problem.GatewayTimeout(f"{error}.") from error
-    except UpstreamError as error:
-        raise problem.BadGateway(f"{error}.") from error
-    except ValueError as error:
-        raise problem.BadRequest(f"This cannot be asked: {error}.") from error

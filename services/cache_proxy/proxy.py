@@ -14,9 +14,10 @@ from costlab.service import logs, problem
 from costlab.service.door import ROUTE
 from costlab.service.flags import Flags
 from costlab.service.http_client import HttpClient
-from services.cache_proxy import filling, replies, routes, rules
+from services.cache_proxy import fetching, replies, routes, rules
 from services.cache_proxy.cache_store import CacheAway, CacheStore
-from services.cache_proxy.filling import Filling, Read
+from services.cache_proxy.fetching import Read
+from services.cache_proxy.filling import Filling
 from services.cache_proxy.replies import Reply
 from services.cache_proxy.strategies import STRATEGIES
 from services.cache_proxy.strategy import Action, Strategy
@@ -79,7 +80,7 @@ class Proxy:
         self, outcome: str, environ: WSGIEnvironment, target: str, origin: HttpClient, cache_status: str
     ) -> Reply:
         self._filling.count(outcome)
-        return replies.fetched(filling.get(origin, target, rules.handed_on(environ)), cache_status)
+        return replies.fetched(fetching.get(origin, target, rules.handed_on(environ)), cache_status)
 
     def _read_through(
         self, environ: WSGIEnvironment, path: str, target: str, origin: HttpClient, strategy: Strategy

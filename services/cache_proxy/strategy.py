@@ -22,9 +22,11 @@ class Action(Enum):
 
     SERVE = "serve"  # the stored answer
     FILL = "fill"  # ask the origin
+    FILL_EARLY = "fill early"  # the same although the stored answer is fresh
     JOIN = "join"  # ask it once for all callers of this process
     LEASE = "lease"  # ask it once for all callers of all processes
     LEASE_OR_STALE = "lease or stale"  # the same, and who does not ask gets the stored answer
+    STALE_AND_REFRESH = "stale and refresh"  # the stored answer, and ask the origin behind it
 
 
 @dataclass(frozen=True, slots=True)

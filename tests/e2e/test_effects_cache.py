@@ -107,3 +107,33 @@ def test_cache_stale_window_lets_those_who_do_not_ask_have_the_old_answer(contro
     before = stale()
     at_once(client, "/api/orders/stats")
     assert stale() == before
+
+
+def test_cache_strategy_xfetch_fetches_a_dear_answer_before_it_expires(control, client):
+    """Reading without a pause, somebody draws an early fetch before the answer, which takes long to make, expires."""
+
+    def early() -> float:
+        return total(control, "cache-proxy", "costlab_cache_early_recomputations_total")
+
+    cached(control, strategy="xfetch", ttl=1)
+    before = early()
+    eventually(lambda: client.get("/api/orders/stats").status == 200 and early() > before, within=20)
+    cached(control, strategy="ttl")
+    before = early()
+    for _ in range(100):
+        client.get("/api/orders/stats")
+    assert early() == before
+
+
+def test_cache_strategy_stale_while_revalidate_answers_at_once_and_refreshes_behind(control, client):
+    cached(control, strategy="stale_while_revalidate", ttl=0.1, stale_window=60)
+
+    def refreshes() -> float:
+        return total(control, "cache-proxy", "costlab_cache_refreshes_total")
+
+    before = refreshes()
+    client.get("/api/orders/stats")
+    eventually(lambda: "detail=stale" in cache_status(client.get("/api/orders/stats")), within=10)
+    eventually(lambda: refreshes() > before, within=10)
+    cached(control, strategy=None)
+    assert "fwd=bypass" in cache_status(client.get("/api/orders/stats"))
