@@ -140,6 +140,9 @@ SERIES_SECONDS = Histogram(
     ["layout"],
     buckets=_SECONDS,
 )
+DUAL_WRITES = Counter(
+    "costlab_dual_writes", "Messages added to the stream after the commit. outcome: published, lost.", ["outcome"]
+)
 ORDERS_INDEX = Gauge(
     "costlab_orders_index",
     "1 while the index of order histories is there and valid.",

@@ -11,6 +11,7 @@ from services.orders.catalogue.loader import CatalogueLoader
 from services.orders.history_index import HistoryIndex
 from services.orders.json_codec import JsonCodec
 from services.orders.placing import Placing
+from services.orders.publishing import Publishing
 from services.orders.relay import Relay
 from services.orders.settings import OrdersSettings
 from services.orders.store import OrderStore
@@ -22,7 +23,7 @@ def create_app() -> Flask:
     settings = load(OrdersSettings, "orders")
     service = Service("orders", settings)
     database = service.database(settings.database_url)
-    store = OrderStore(database, service.flags)
+    store = OrderStore(database, service.flags, Publishing(service.flags, service.redis))
     users = UserLookup(
         service.flags,
         direct=service.client("users", settings.users_url),

@@ -1,11 +1,11 @@
-"""Transactional outbox: a message is written in the transaction of what it tells of, and published afterwards.
+"""Relay: publishes the outbox, into which an order's message is written in the transaction of the order.
 
     POST /orders ──► one transaction: order, lines, outbox row, NOTIFY
                                                      │
                          relay (this file) ──► Redis stream ``orders:placed`` ──► worker
 
 Example: the process is killed between commit and publication. The row is still there; the next relay publishes it.
-Written to PostgreSQL and then to Redis instead (a dual write), that order would never be processed.
+With ``dual_write`` that order would never be processed.
 
 Trade-off: at least once, not exactly once: killed between publication and its mark, the row is published again. The
 worker knows a message by its key. One relay is active over all processes (an advisory lock); latency is one NOTIFY.
@@ -28,8 +28,8 @@ from redis import Redis
 
 from costlab.service import logs, metrics
 from costlab.service.database import array
+from services.orders.publishing.message import STREAM
 
-STREAM = "orders:placed"
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 0.2
 BATCH = 100

@@ -13,6 +13,8 @@ from costlab.service.flags import Flags
 from services.orders import series
 from services.orders.models import MAX_ID
 from services.orders.paging import Token, keyset, offset
+from services.orders.publishing import Publishing
+from services.orders.publishing.message import Message
 from services.orders.queries import WAYS
 from services.orders.queries.batch import with_lines
 from services.orders.rows import Line, Order
@@ -40,10 +42,6 @@ returning id, user_id, status, total_cents, created_at::text"""
 _ADD_LINES = """
 insert into order_lines (order_id, position, product_id, quantity, price_cents)
 select %s, * from unnest(%s::smallint[], %s::bigint[], %s::integer[], %s::integer[])"""
-# The notification leaves with the commit, and wakes the relay.
-_ADD_MESSAGE = """
-with message as (insert into outbox (key, payload, traceparent) values (%s, %s, %s))
-select pg_notify('outbox', '')"""
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,10 @@ class Claim:
 class OrderStore:
     """Reads and writes the tables of orders."""
 
-    def __init__(self, database: Database, flags: Flags) -> None:
+    def __init__(self, database: Database, flags: Flags, publishing: Publishing) -> None:
         self._database = database
         self._flags = flags
+        self._publishing = publishing
         self._pages = metrics.Children(metrics.ORDER_PAGES)
 
     def get(self, order_id: int) -> Order | None:
@@ -107,10 +106,11 @@ class OrderStore:
         return (bytes(rows[0][0]), rows[0][1]) if rows else None
 
     def add(self, user_id: int, lines: Sequence[Line], claim: Claim | None) -> Order | None:
-        """The new order, written with its lines, its key and its message to the stream in one transaction.
+        """The new order, written with its lines and its key in one transaction; a message tells the stream of it.
 
         None, and nothing is written, when another order has the key.
         """
+        publication = self._publishing.way()
         with self._database.transaction() as statements:
             order_id = None
             if claim is not None:
@@ -118,7 +118,11 @@ class OrderStore:
                 if not statements.rowcount:
                     return None
                 order_id = statements.fetchone()[0]
-            return _insert(statements, order_id, user_id, lines)
+            order = _insert(statements, order_id, user_id, lines)
+            message = _message(order)
+            publication.within(statements, message)
+        publication.afterwards(message)
+        return order
 
 
 def _insert(statements: cursor, order_id: int | None, user_id: int, lines: Sequence[Line]) -> Order:
@@ -127,7 +131,10 @@ def _insert(statements: cursor, order_id: int | None, user_id: int, lines: Seque
     order = as_order(statements.fetchone(), list(lines))
     columns = [array(line[name] for line in lines) for name in ("product_id", "quantity", "price_cents")]
     statements.execute(_ADD_LINES, [order["id"], array(range(1, len(lines) + 1)), *columns])
+    return order
+
+
+def _message(order: Order) -> Message:
     request = context.current()
     traceparent = request.traceparent if request is not None else ""
-    statements.execute(_ADD_MESSAGE, [f"order:{order['id']}", orjson.dumps(order).decode(), traceparent])
-    return order
+    return Message(f"order:{order['id']}", orjson.dumps(order).decode(), traceparent)

@@ -98,6 +98,24 @@ def test_orders_series_decides_which_layout_computes_the_distribution_of_totals(
         assert computed(layout) == before + 1
 
 
+def test_orders_publish_dual_write_goes_round_the_outbox(stack, control, client):
+    """ "orders.publish": either way the worker gets the order; only with the outbox there was a row for it."""
+
+    def place() -> int:
+        return client.post("/api/orders", {"user_id": 32, "lines": [{"product_id": 1, "quantity": 1}]}).json["id"]
+
+    def handed_over(order: int) -> bool:
+        return one(stack, "select count(*) from worker.fulfilments where order_id = %s", order) == 1
+
+    for way, rows in ((None, 1), ("dual_write", 0), (None, 1)):
+        control.set_flags({"orders.publish": way})
+        written = total(control, "orders", "costlab_dual_writes_total", outcome="published")
+        order = place()
+        eventually(lambda order=order: handed_over(order), within=20)
+        assert one(stack, "select count(*) from orders.outbox where key = %s", f"order:{order}") == rows
+        assert total(control, "orders", "costlab_dual_writes_total", outcome="published") == written + (1 - rows)
+
+
 def done(control, flag: str) -> bool:
     """Whether every process of orders has carried out the last change of ``flag``."""
     samples = control.metrics("orders")
@@ -105,6 +123,10 @@ def done(control, flag: str) -> bool:
 
 
 def index_exists(stack) -> bool:
+    return one(stack, "select count(*) from pg_index where indexrelid = to_regclass('orders.orders_history')") == 1
+
+
+def one(stack, statement: str, *parameters: object) -> int:
     with contextlib.closing(psycopg2.connect(stack.dsn("postgres"))) as database, database.cursor() as cursor:
-        cursor.execute("select from pg_index where indexrelid = to_regclass('orders.orders_history')")
-        return cursor.rowcount == 1
+        cursor.execute(statement, parameters)
+        return cursor.fetchone()[0]

@@ -9,8 +9,10 @@ from redis import Redis
 
 from costlab.service.database import Database
 from costlab.service.flags import FlagStore, Registry
+from costlab.service.redis_client import connect
 from costlab.service.tracing import Tracing
 from services.orders.app import create_app
+from services.orders.publishing import Publishing
 from services.orders.store import OrderStore
 from services.users.app import create_app as create_users
 from tests.conditions import eventually
@@ -82,18 +84,19 @@ def set_flag(app, redis_url) -> Iterator:
 
 
 @pytest.fixture
-def make_store(database, set_flags) -> Iterator:
+def make_store(database, redis_url, set_flags) -> Iterator:
     """``make_store(**{"orders.queries": "join"})``: the store alone, without a service around it."""
     opened = []
 
-    def make(**values: object) -> OrderStore:
+    def make(url: str = redis_url, **values: object) -> OrderStore:
         flags = set_flags(**values)
-        opened.append(Database(database.url("orders"), flags, Tracing("orders", flags, None), "tests"))
-        return OrderStore(opened[-1], flags)
+        kit, redis = Database(database.url("orders"), flags, Tracing("orders", flags, None), "tests"), connect(url)
+        opened.extend([kit, redis])
+        return OrderStore(kit, flags, Publishing(flags, redis))
 
     yield make
-    for kit in opened:
-        kit.close()
+    for each in opened:
+        each.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from redis import Redis
 
 from services.orders.app import create_app
-from services.orders.relay import STREAM
+from services.orders.publishing.message import STREAM
 from tests.conditions import eventually
 from tests.services.conftest import running, served
 from tests.services.orders.conftest import StandIn

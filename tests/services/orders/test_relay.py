@@ -10,7 +10,8 @@ from redis import Redis
 
 from costlab.service import redis_client
 from services.orders import relay as relay_module
-from services.orders.relay import STREAM, Relay
+from services.orders.publishing.message import STREAM
+from services.orders.relay import Relay
 from services.orders.settings import OrdersSettings
 from tests.conditions import eventually
 
