@@ -79,6 +79,7 @@ FLAG_PENDING = Gauge(
 
 # Tracing
 SPANS_STARTED = Counter("costlab_spans_started", "Spans recorded because their trace is sampled.")
+SPANS_DROPPED = Counter("costlab_spans_dropped", "Spans the collector did not take.")
 
 # Gateway
 RATE_LIMIT_DECISIONS = Counter(

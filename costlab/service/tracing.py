@@ -22,6 +22,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, S
 from costlab.service import context, metrics
 from costlab.service.context import random_hex
 from costlab.service.flags import Flags
+from costlab.service.otlp import OtlpJsonExporter
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NOWHERE = Context()
@@ -60,11 +61,7 @@ class Tracing:
     def start(self) -> None:
         """Begin to export, from a thread of this process."""
         if self._endpoint is not None:
-            # Imported here: it brings 24 MB with it, which a stack without a collector need not pay.
-            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-            exporter = OTLPSpanExporter(endpoint=f"{self._endpoint}/v1/traces")
-            self._provider.add_span_processor(BatchSpanProcessor(exporter))
+            self._provider.add_span_processor(BatchSpanProcessor(OtlpJsonExporter(self._endpoint)))
 
     def stop(self) -> None:
         """Send what is left."""
