@@ -144,6 +144,9 @@ SERIES_SECONDS = Histogram(
 DUAL_WRITES = Counter(
     "costlab_dual_writes", "Messages added to the stream after the commit. outcome: published, lost.", ["outcome"]
 )
+IDEMPOTENCY_KEYS_IGNORED = Counter(
+    "costlab_idempotency_keys_ignored", "Orders placed without regard to their key, because keys are switched off."
+)
 ORDERS_INDEX = Gauge(
     "costlab_orders_index",
     "1 while the index of order histories is there and valid.",

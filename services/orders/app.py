@@ -2,6 +2,7 @@
 
 from flask import Flask
 
+from costlab.service import redis_client
 from costlab.service.app import Service
 from costlab.service.invalidation import Invalidation
 from costlab.service.settings import load
@@ -11,7 +12,7 @@ from services.orders.catalogue.loader import CatalogueLoader
 from services.orders.history_index import HistoryIndex
 from services.orders.json_codec import JsonCodec
 from services.orders.placing import Placing
-from services.orders.publishing import Publishing
+from services.orders.publishing import Publishing, dual_write
 from services.orders.relay import Relay
 from services.orders.settings import OrdersSettings
 from services.orders.store import OrderStore
@@ -23,7 +24,9 @@ def create_app() -> Flask:
     settings = load(OrdersSettings, "orders")
     service = Service("orders", settings)
     database = service.database(settings.database_url)
-    store = OrderStore(database, service.flags, Publishing(service.flags, service.redis))
+    stream = redis_client.connect(settings.redis_url, dual_write.ANSWER_SECONDS)
+    service.on_stop(stream.close)
+    store = OrderStore(database, service.flags, Publishing(service.flags, stream))
     users = UserLookup(
         service.flags,
         direct=service.client("users", settings.users_url),
@@ -39,7 +42,7 @@ def create_app() -> Flask:
     relay = Relay(settings.relay_url(), service.redis)
     service.on_start(relay.start)
     service.on_stop(relay.stop)
-    placing = Placing(store, catalogue, users, Invalidation(settings.redis_url))
+    placing = Placing(service.flags, store, catalogue, users, Invalidation(settings.redis_url))
     service.app.json = JsonCodec(service.app, service.flags)
     service.app.register_blueprint(routes.blueprint(store, catalogue, placing))
     service.app.register_blueprint(stock.blueprint(stock.StockRoom(database, service.flags)))

@@ -1,6 +1,7 @@
 """Placing an order: check the user, price the lines, write it once, tell the cache."""
 
 from costlab.service import metrics
+from costlab.service.flags import Flags
 from costlab.service.invalidation import Invalidation
 from costlab.service.problem import Invalid
 from services.orders import idempotency
@@ -17,8 +18,14 @@ class Placing:
     """Places orders."""
 
     def __init__(
-        self, store: OrderStore, catalogue: CatalogueLoader, users: UserLookup, invalidation: Invalidation
+        self,
+        flags: Flags,
+        store: OrderStore,
+        catalogue: CatalogueLoader,
+        users: UserLookup,
+        invalidation: Invalidation,
     ) -> None:
+        self._flags = flags
         self._store = store
         self._catalogue = catalogue
         self._users = users
@@ -26,7 +33,7 @@ class Placing:
 
     def place(self, new: NewOrder, key: str | None) -> tuple[Order, bool]:
         """The order, and whether it is one that ``key`` had placed before."""
-        claim = None if key is None else Claim(key, idempotency.fingerprint(new))
+        claim = self._claim(new, key)
         order = self._replayed(claim)
         if order is None:
             lines = self._priced(new)
@@ -39,6 +46,14 @@ class Placing:
             order = self._replayed(claim)
         metrics.ORDERS_PLACED.labels("replayed").inc()
         return order, True
+
+    def _claim(self, new: NewOrder, key: str | None) -> Claim | None:
+        if key is None:
+            return None
+        if self._flags["orders.idempotency"] == "off":
+            metrics.IDEMPOTENCY_KEYS_IGNORED.inc()
+            return None
+        return Claim(key, idempotency.fingerprint(new))
 
     def _replayed(self, claim: Claim | None) -> Order | None:
         claimed = None if claim is None else self._store.claimed(claim.key)

@@ -1,6 +1,7 @@
 """Flags of orders have their effect on the running stack: set one, see the change from outside, reset it, see it go."""
 
 import contextlib
+import uuid
 
 import psycopg2
 import pytest
@@ -114,6 +115,19 @@ def test_orders_publish_dual_write_goes_round_the_outbox(stack, control, client)
         eventually(lambda order=order: handed_over(order), within=20)
         assert one(stack, "select count(*) from orders.outbox where key = %s", f"order:{order}") == rows
         assert total(control, "orders", "costlab_dual_writes_total", outcome="published") == written + (1 - rows)
+
+
+def test_orders_idempotency_off_places_an_order_for_each_request(control, client):
+    """ "orders.idempotency": on, a key sent twice is one order; off, it is two."""
+
+    def placed(key: str) -> list[int]:
+        body = {"user_id": 33, "lines": [{"product_id": 1, "quantity": 1}]}
+        return [client.post("/api/orders", body, **{"Idempotency-Key": key}).json["id"] for _ in range(2)]
+
+    run = uuid.uuid4().hex
+    for number, (value, orders) in enumerate((("on", 1), ("off", 2), (None, 1))):
+        control.set_flags({"orders.idempotency": value})
+        assert len(set(placed(f"{run}-{number}"))) == orders
 
 
 def done(control, flag: str) -> bool:

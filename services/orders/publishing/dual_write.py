@@ -22,6 +22,9 @@ from redis.exceptions import RedisError
 from costlab.service import logs, metrics
 from services.orders.publishing.message import STREAM, Message
 
+# What a request may wait for a Redis that hangs, twice: the client connects once more.
+ANSWER_SECONDS = 0.5
+
 
 class DualWrite:
     """Adds messages to the stream from the request."""

@@ -4,6 +4,8 @@ import secrets
 import threading
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from services.orders import idempotency
@@ -103,6 +105,43 @@ def test_the_slower_of_two_waits_for_the_faster_to_commit(database, store, key):
         link.commit()
         slower.join(10)
     assert outcome == [None]
+
+
+def test_switched_off_a_key_is_ignored_and_each_request_is_an_order(client, key, set_flag, database):
+    set_flag("orders.idempotency", "off")
+    first, second = place(client, key), place(client, key)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json["id"] != second.json["id"]
+    assert "Idempotency-Replayed" not in second.headers
+    assert database.one("select count(*) from orders.idempotency_keys where key = %s", key) == 0
+
+
+def test_a_key_used_while_it_was_ignored_is_free_afterwards(client, key, set_flag):
+    set_flag("orders.idempotency", "off")
+    ignored = place(client, key)
+    set_flag("orders.idempotency", "on")
+    first, second = place(client, key), place(client, key)
+    assert len({ignored.json["id"], first.json["id"]}) == 2
+    assert first.json == second.json
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 3)), max_size=12))
+def test_whatever_is_sent_again_there_is_one_order_for_each_key(client, database, requests):
+    """Requests are (key, quantity): the first of a key decides its order, the same one again is answered with it."""
+    run = secrets.token_hex(8)
+    decided: dict[int, tuple[int, int]] = {}
+    for number, quantity in requests:
+        reply = place(client, f"{run}-{number}", {"user_id": 3, "lines": [{"product_id": 5, "quantity": quantity}]})
+        if number not in decided:
+            decided[number] = (quantity, reply.json["id"])
+            assert reply.status_code == 201
+        elif decided[number][0] == quantity:
+            assert (reply.status_code, reply.json["id"]) == (201, decided[number][1])
+        else:
+            assert reply.status_code == 422
+    kept = database.rows("select order_id from orders.idempotency_keys where key like %s", f"{run}-%")
+    assert sorted(order for (order,) in kept) == sorted(order for _, order in decided.values())
 
 
 @pytest.mark.parametrize("malformed", ["", "a b", "x" * 256, '"unclosed', "é", '""'])
