@@ -52,7 +52,7 @@ ALL_ON = {
 USERS = 10_000
 WARM_UP = 200
 START_SECONDS = 20.0
-LONGEST_SECONDS = 100.0
+LONGEST_SECONDS = 75.0
 # Spans leave when 512 have gathered, or after this time (OpenTelemetry's default is 5 s, too long to wait per block).
 EXPORT_SECONDS = 1.5
 SEED = 20
@@ -382,8 +382,8 @@ def _show(spread: dict[str, float], unit: float, digits: int) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench-gateway", description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--requests", type=int, default=500, help="requests per block")
+    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--requests", type=int, default=400, help="requests per block")
     parser.add_argument("--users-url", help="a users service that runs already, instead of a stack for this run")
     parser.add_argument("--redis-url", help="the Redis beside it, without a database number")
     parser.add_argument("--json", action="store_true", help="print every figure, also of each block")
