@@ -103,6 +103,7 @@ CACHE_EARLY_RECOMPUTATIONS = Counter(
 CACHE_REFRESHES = Counter(
     "costlab_cache_refreshes", "Calls to an origin behind a stale answer (stale_while_revalidate)."
 )
+CACHE_NEGATIVE_HITS = Counter("costlab_cache_negative_hits", "GETs answered with a 404 from the cache.")
 CACHE_INVALIDATIONS = Counter("costlab_cache_invalidations", "Cached answers dropped because the origin changed.")
 
 # Orders and worker

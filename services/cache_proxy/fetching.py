@@ -6,11 +6,12 @@ from typing import NamedTuple
 from costlab.service import problem
 from costlab.service.flags import Flags
 from costlab.service.http_client import Answer, HttpClient, UpstreamError, UpstreamRefused, UpstreamTimeout
-from services.cache_proxy import rules
+from services.cache_proxy import negative_caching, rules
 from services.cache_proxy.cache_store import CacheAway, CacheStore
 from services.cache_proxy.entry import Entry
+from services.cache_proxy.negative_caching import NOT_FOUND
 from services.cache_proxy.rules import Headers
-from services.cache_proxy.strategy import Strategy
+from services.cache_proxy.strategy import Lifetime, Strategy
 
 
 class Read(NamedTuple):
@@ -44,12 +45,13 @@ class Fetching:
         """The origin's answer; a Problem when there is none."""
         asked_at = self._clock()
         answer = get(read.origin, read.target, [])
-        return Fetched(answer, rules.may_store(answer) and self._store(read, answer, asked_at))
+        kept = (200, NOT_FOUND) if self._flags["cache.negative_ttl"] else (200,)
+        return Fetched(answer, rules.may_store(answer, kept) and self._store(read, answer, asked_at))
 
     def _store(self, read: Read, answer: Answer, asked_at: float) -> bool:
         """Whether the answer was stored; a cache that cannot be written costs the client nothing."""
         cost = max(0.0, self._clock() - asked_at)
-        lifetime = read.strategy.lifetime(self._flags["cache.ttl"], self._flags["cache.stale_window"], cost)
+        lifetime = self._lifetime(read, answer, cost)
         limit = rules.freshness_limit(answer)
         fresh, keep = min(lifetime.fresh, limit), min(lifetime.keep, limit)
         if keep <= cost:
@@ -61,6 +63,11 @@ class Fetching:
         except CacheAway:
             return False
         return True
+
+    def _lifetime(self, read: Read, answer: Answer, cost: float) -> Lifetime:
+        if answer.status == NOT_FOUND:
+            return negative_caching.lifetime(self._flags["cache.negative_ttl"])
+        return read.strategy.lifetime(self._flags["cache.ttl"], self._flags["cache.stale_window"], cost)
 
 
 def get(origin: HttpClient, target: str, headers: Headers) -> Answer:

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from costlab.service import context, logs, metrics, problem
 from costlab.service.flags import Flags
-from services.cache_proxy import replies, rules
+from services.cache_proxy import negative_caching, replies
 from services.cache_proxy.background import Background
 from services.cache_proxy.cache_store import CacheAway, CacheStore
 from services.cache_proxy.entry import Entry
 from services.cache_proxy.fetching import Fetched, Fetching, Read
+from services.cache_proxy.negative_caching import NOT_FOUND
 from services.cache_proxy.replies import Reply
 from services.cache_proxy.strategies.lease import LEASE_SECONDS, LOOK_AGAIN_SECONDS
 from services.cache_proxy.strategies.single_flight import Flights
@@ -52,6 +54,17 @@ class Filling:
     def carry_out(self, action: Action, read: Read) -> Reply:
         """The reply to ``read`` when its strategy has decided on ``action``; CacheAway before any origin is asked."""
         return self._actions[action](read)
+
+    def negative(self, entry: Entry) -> Reply:
+        """The reply out of a stored 404."""
+        metrics.CACHE_NEGATIVE_HITS.inc()
+        fresh = negative_caching.freshness(entry, self._flags["cache.negative_ttl"])
+        return replies.stored(
+            replace(entry, body=negative_caching.body(entry.body)),
+            entry.age(self._clock()),
+            fresh,
+            detail="; detail=negative",
+        )
 
     def count(self, outcome: str) -> None:
         """Count a GET under the way it was answered."""
@@ -191,8 +204,12 @@ class Filling:
     # Replies
 
     def _decide(self, read: Read, entry: Entry | None) -> Action:
-        ttl, window = self._flags["cache.ttl"], self._flags["cache.stale_window"]
-        return read.strategy.on_read(entry, self._clock(), ttl, window)
+        now = self._clock()
+        if entry is not None and entry.status == NOT_FOUND:
+            if negative_caching.is_fresh(entry, now, self._flags["cache.negative_ttl"]):
+                return Action.SERVE
+            entry = None
+        return read.strategy.on_read(entry, now, self._flags["cache.ttl"], self._flags["cache.stale_window"])
 
     def _stale(self, read: Read, entry: Entry) -> Reply:
         self.count("hit")
@@ -203,16 +220,18 @@ class Filling:
         return self._from_cache(read, found) if isinstance(found, Entry) else _from_origin(read, found, detail)
 
     def _from_cache(self, read: Read, entry: Entry, detail: str = "") -> Reply:
+        if entry.status == NOT_FOUND:
+            return self.negative(entry)
         fresh = read.strategy.freshness(entry, self._flags["cache.ttl"])
         return replies.stored(entry, entry.age(self._clock()), fresh, read.if_none_match, detail)
 
 
 def _from_origin(read: Read, fetched: Fetched, detail: str = "") -> Reply:
     answer, stored = fetched
+    if answer.status != 200:
+        detail += f"; fwd-status={answer.status}"
     if stored:
         detail += "; stored"
-    elif not rules.may_store(answer):
-        detail += f"; fwd-status={answer.status}"
     return replies.fetched(answer, f"fwd={'uri-miss' if read.entry is None else 'stale'}{detail}")
 
 

@@ -14,10 +14,11 @@ from costlab.service import logs, problem
 from costlab.service.door import ROUTE
 from costlab.service.flags import Flags
 from costlab.service.http_client import HttpClient
-from services.cache_proxy import fetching, replies, routes, rules
+from services.cache_proxy import fetching, negative_caching, replies, routes, rules
 from services.cache_proxy.cache_store import CacheAway, CacheStore
 from services.cache_proxy.fetching import Read
 from services.cache_proxy.filling import Filling
+from services.cache_proxy.negative_caching import NOT_FOUND
 from services.cache_proxy.replies import Reply
 from services.cache_proxy.strategies import STRATEGIES
 from services.cache_proxy.strategy import Action, Strategy
@@ -88,6 +89,11 @@ class Proxy:
         """The stored answer, or what comes of filling; CacheAway only as long as no origin was asked."""
         generation, entry = self._cache.look_up(path, target)
         now, ttl = self._clock(), self._flags["cache.ttl"]
+        if entry is not None and entry.status == NOT_FOUND:
+            if negative_caching.is_fresh(entry, now, self._flags["cache.negative_ttl"]):
+                self._filling.count("hit")
+                return self._filling.negative(entry)
+            entry = None
         action = strategy.on_read(entry, now, ttl, self._flags["cache.stale_window"])
         if_none_match = environ.get("HTTP_IF_NONE_MATCH")
         if action is Action.SERVE and entry is not None:

@@ -1,12 +1,13 @@
 """What HTTP allows a shared cache to do with a request and with an answer (RFC 9111).
 
-Stored: an answer 200 to a GET without Authorization, unless the origin says no-store, private, no-cache or Vary, or
-sets a cookie. The origin's s-maxage or max-age, less the Age it came with, can shorten ``cache.ttl``, never stretch it.
+Stored: an answer 200 to a GET without Authorization, and a 404 if ``cache.negative_ttl`` says so, unless the origin
+says no-store, private, no-cache or Vary, or sets a cookie. The origin's s-maxage or max-age, less the Age it came with,
+can shorten the time it is kept, never stretch it.
 A client's own Cache-Control is advice (5.2.1) and is not taken: nobody can push their way through to the origin.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from costlab.service.http_client import Answer
@@ -59,9 +60,9 @@ def returned(headers: Headers) -> Headers:
     return [(name, value) for name, value in headers if name not in _NOT_RETURNED]
 
 
-def may_store(answer: Answer) -> bool:
-    """Whether ``answer`` may be given to others later."""
-    if answer.status != 200 or len(answer.body) > MAX_STORED_BYTES:
+def may_store(answer: Answer, statuses: Collection[int] = (200,)) -> bool:
+    """Whether ``answer`` may be given to others later, if its status is one of ``statuses``."""
+    if answer.status not in statuses or len(answer.body) > MAX_STORED_BYTES:
         return False
     named = {name for name, _ in answer.headers}
     if "vary" in named or "set-cookie" in named:

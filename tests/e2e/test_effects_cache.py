@@ -1,10 +1,12 @@
 """Every flag of the cache has its effect on the running stack: set it, see the change, reset it, see it go."""
 
 import re
+import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from redis import Redis
 
 from tests.conditions import eventually
 from tests.e2e.test_effects import cache_status, total
@@ -50,11 +52,18 @@ def at_once(client, path: str, count: int = 6) -> list:
         return list(pool.map(lambda _: (together.wait(), client.get(path))[1], range(count)))
 
 
-def test_cache_strategy_single_flight_asks_the_origin_once_for_all_who_ask_at_once(control, client):
+def forget(stack, path: str) -> None:
+    """Drop a cached answer, as if its time were over."""
+    with Redis.from_url(stack.redis_url()) as redis:
+        redis.delete(f"cache:entry:{path}")
+
+
+def test_cache_strategy_single_flight_asks_the_origin_once_for_all_who_ask_at_once(stack, control, client):
     """ "cache.strategy": each expiry is one origin call; with ttl it is one per caller who asks before the answer."""
-    cached(control, strategy="single_flight", ttl=0.1)
+    cached(control, strategy="single_flight", ttl=60)
 
     def one_call_for_all() -> bool:
+        forget(stack, "/orders/stats")
         before = origin_calls(control), outcomes(control, "coalesced")
         replies = at_once(client, "/api/orders/stats")
         assert {reply.status for reply in replies} == {200}
@@ -63,15 +72,17 @@ def test_cache_strategy_single_flight_asks_the_origin_once_for_all_who_ask_at_on
 
     eventually(one_call_for_all, within=20)
     cached(control, strategy="ttl")
+    forget(stack, "/orders/stats")
     before = outcomes(control, "coalesced")
     at_once(client, "/api/orders/stats")
     assert outcomes(control, "coalesced") == before
 
 
-def test_cache_strategy_lease_lets_one_caller_ask_and_the_others_wait(control, client):
-    cached(control, strategy="lease", ttl=0.1, stale_window=0)
+def test_cache_strategy_lease_lets_one_caller_ask_and_the_others_wait(stack, control, client):
+    cached(control, strategy="lease", ttl=60, stale_window=0)
 
     def one_asks_and_five_wait() -> bool:
+        forget(stack, "/orders/stats")
         before = origin_calls(control), waits(control)
         replies = at_once(client, "/api/orders/stats")
         assert {reply.status for reply in replies} == {200}
@@ -79,6 +90,7 @@ def test_cache_strategy_lease_lets_one_caller_ask_and_the_others_wait(control, c
 
     eventually(one_asks_and_five_wait, within=20)
     cached(control, strategy="ttl")
+    forget(stack, "/orders/stats")
     before = waits(control)
     at_once(client, "/api/orders/stats")
     assert waits(control) == before
@@ -115,7 +127,7 @@ def test_cache_strategy_xfetch_fetches_a_dear_answer_before_it_expires(control, 
     def early() -> float:
         return total(control, "cache-proxy", "costlab_cache_early_recomputations_total")
 
-    cached(control, strategy="xfetch", ttl=1)
+    cached(control, strategy="xfetch", ttl=3)
     before = early()
     eventually(lambda: client.get("/api/orders/stats").status == 200 and early() > before, within=20)
     cached(control, strategy="ttl")
@@ -137,3 +149,33 @@ def test_cache_strategy_stale_while_revalidate_answers_at_once_and_refreshes_beh
     eventually(lambda: refreshes() > before, within=10)
     cached(control, strategy=None)
     assert "fwd=bypass" in cache_status(client.get("/api/orders/stats"))
+
+
+def test_cache_negative_ttl_keeps_that_there_is_no_such_user(control, client):
+    """ "cache.negative_ttl": at 0 every question for what is not there reaches the origin."""
+
+    def negative() -> float:
+        return total(control, "cache-proxy", "costlab_cache_negative_hits_total")
+
+    cached(control, strategy="ttl", negative_ttl=60)
+    before = negative()
+    replies = [client.get("/api/users/999999999") for _ in range(3)]
+    assert [reply.status for reply in replies] == [404] * 3
+    assert ["hit" in cache_status(reply) for reply in replies] == [False, True, True]
+    assert negative() == before + 2
+    assert replies[2].json["request_id"] == replies[2].headers["X-Request-Id"]
+    cached(control, negative_ttl=None)
+    assert "hit" not in cache_status(client.get("/api/users/999999999"))
+
+
+def test_a_user_who_was_not_there_is_found_as_soon_as_there_is_one(control, client):
+    cached(control, strategy="ttl", negative_ttl=3600, ttl=3600)
+    newest = int(client.post("/api/users", new_user()).headers["Location"].rpartition("/")[2])
+    assert client.get(f"/api/users/{newest + 1}").status == 404
+    assert "hit" in cache_status(client.get(f"/api/users/{newest + 1}"))
+    assert client.post("/api/users", new_user()).headers["Location"].endswith(f"/{newest + 1}")
+    eventually(lambda: client.get(f"/api/users/{newest + 1}").status == 200)
+
+
+def new_user() -> dict[str, str]:
+    return {"name": "Ada", "email": f"{secrets.token_hex(8)}@example.org"}
