@@ -15,7 +15,7 @@ import re
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import SystemRandom
@@ -46,7 +46,7 @@ RETRY_BASE_SECONDS = 0.05
 RETRY_CAP_SECONDS = 2.0
 _NO_RETRY = (context.NO_RETRY.lower(), "1")
 
-Headers = Iterable[tuple[str, str]]
+Headers = Sequence[tuple[str, str]]
 
 # Seeded by the system at every draw: processes forked from one another must not wait the same pauses.
 _random = SystemRandom()
@@ -133,20 +133,22 @@ class HttpClient:
         """The upstream's answer; UpstreamError when there is none. Request id, deadline and trace are added."""
         if not _TARGET.fullmatch(target):
             raise ValueError(f"a request target is a path without spaces, not {target!r}")
-        call = _Call(method, target, headers, body, self._deadline())
-        return self._attempt(call) if self._flags["http.retry"] == "off" else self._attempts(call)
+        call = _Call(method, target, headers, body, self._by(self._timeout))
+        backoff = self._flags["http.retry"]
+        return self._attempt(call) if backoff == "off" else self._attempts(call, backoff)
 
     def close(self) -> None:
         """Close every idle connection."""
         self._pool.clear()
 
-    def _deadline(self) -> float:
+    def _by(self, timeout: float) -> float:
+        """When something that begins now and may take ``timeout`` seconds has to be over."""
         request = context.current()
         bound = None if request is None or self._flags["http.deadline"] == "off" else request.deadline
-        return nearest(time.monotonic(), self._timeout, bound)
+        return nearest(time.monotonic(), timeout, bound)
 
-    def _attempts(self, call: _Call) -> Answer:
-        call, retry = self._prepared(call)
+    def _attempts(self, call: _Call, backoff: str) -> Answer:
+        call, retry = self._prepared(call, backoff)
         while True:
             try:
                 answer = self._attempt(call, retry.resent)
@@ -156,7 +158,7 @@ class HttpClient:
                 if not self._again(retry):
                     raise
 
-    def _prepared(self, call: _Call) -> tuple[_Call, Retry]:
+    def _prepared(self, call: _Call, backoff: str) -> tuple[_Call, Retry]:
         """The call with a word to the services behind whether they may retry too, and what this one may do."""
         one_layer = self._flags["http.retry_layers"] == "one"
         caller_retries = one_layer and context.retried_by_caller()
@@ -164,7 +166,7 @@ class HttpClient:
         if one_layer and (caller_retries or repeatable):
             call = call._replace(headers=(*call.headers, _NO_RETRY))
         allowed = self._flags["http.retry_attempts"] if repeatable and not caller_retries else 1
-        pauses = BACKOFFS[self._flags["http.retry"]](RETRY_BASE_SECONDS, RETRY_CAP_SECONDS, _random)
+        pauses = BACKOFFS[backoff](RETRY_BASE_SECONDS, RETRY_CAP_SECONDS, _random)
         return call, Retry(allowed, pauses, call.deadline, self._granting())
 
     def _granting(self) -> Callable[[], bool]:
@@ -214,10 +216,8 @@ class HttpClient:
             raise UpstreamRefused(f"{self.upstream} has been failing and is not called for now") from error
 
     def _exchanged(self, call: _Call) -> Answer:
-        now, longest = time.monotonic(), self._flags["http.attempt_timeout"]
-        seconds = max(0.0, call.deadline - now)
-        if longest != "none":
-            seconds = min(seconds, longest)
+        now = time.monotonic()
+        seconds = self._attempt_seconds(max(0.0, call.deadline - now))
         deadline = now + seconds
         message = self._message(call, context.current(), seconds)
         try:
@@ -255,11 +255,16 @@ class HttpClient:
             lines.append(f"content-length: {len(call.body)}\r\n")
         return "".join(lines).encode("latin-1") + b"\r\n" + call.body
 
+    def _attempt_seconds(self, allowed: float) -> float:
+        longest = self._flags["http.attempt_timeout"]
+        return allowed if longest == "none" else min(allowed, longest)
+
     def _pool_size(self) -> int:
         return 0 if self._flags["http.reuse"] == "per_call" else self._flags["http.pool_size"]
 
     def _connect(self) -> "_Connection":
-        return _Connection(socket.create_connection(self._address, timeout=CONNECT_SECONDS))
+        left = _left(self._by(self._attempt_seconds(CONNECT_SECONDS)))
+        return _Connection(socket.create_connection(self._address, timeout=left))
 
 
 class _Finished(Exception):

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from costlab.resilience.backoff import BACKOFFS
-from costlab.service import context
+from costlab.service import context, http_client
 from costlab.service.http_client import HttpClient, UpstreamRefused, UpstreamTimeout, UpstreamUnreachable
 from costlab.service.tracing import Tracing
 from tests.conditions import eventually
@@ -277,6 +277,23 @@ def test_nobody_listening_is_unreachable(call):
     server.close()
     with pytest.raises(UpstreamUnreachable):
         call(server).get("/")
+
+
+def test_connecting_takes_no_longer_than_the_request_has_left(call, monkeypatch):
+    """The server's queue of connections is full, so the kernel leaves the next one without an answer."""
+    monkeypatch.setattr(http_client, "CONNECT_SECONDS", 60)
+    with contextlib.ExitStack() as open_, socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        for _ in range(4):
+            waiting = open_.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        full = SimpleNamespace(url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+        started = time.monotonic()
+        with within(0.1), pytest.raises(UpstreamTimeout):
+            call(full).get("/")
+        with pytest.raises(UpstreamTimeout):
+            call(full, **{"http.attempt_timeout": 0.1}).get("/")
+        assert time.monotonic() - started < 10
 
 
 def test_the_requests_id_trace_and_remaining_time_are_handed_on(serve, call):
