@@ -27,7 +27,7 @@ _REFUSALS = {
     401: "The API key is nobody's.",
     429: "The client is over its rate; Retry-After says when to come back.",
     502: "The service behind the gateway could not be reached.",
-    503: "The service behind the gateway has been failing and is not asked for now.",
+    503: "The service behind the gateway has been failing and is not asked for now, or rates cannot be checked.",
     504: "The service behind the gateway did not answer in time.",
 }
 _KEY = {

@@ -2,7 +2,7 @@
 than everything done here (docs/decisions.md).
 
     who is it ─► over its rate? ─► a route? ─► by when ─► its body ─► upstream ─► answer
-    401          429               404, 405    400        400, 408, 413  502, 503, 504
+    401          429, 503          404, 405    400        400, 408, 413  502, 503, 504
 """
 
 import time
@@ -70,7 +70,7 @@ class Proxy:
         if route is not None:
             environ[ROUTE] = route.label
         client = self._keys.client(environ.get("HTTP_X_API_KEY", ""))
-        limits = self._admit(client)
+        limits = self._admit(client, route)
         method = environ["REQUEST_METHOD"]
         route = _allowed(route, method)
         _set_deadline(environ)
@@ -86,9 +86,9 @@ class Proxy:
         )
         return _response(answer, method, limits)
 
-    def _admit(self, client: str) -> list[tuple[str, str]]:
+    def _admit(self, client: str, route: routes.Route | None) -> list[tuple[str, str]]:
         """The headers that tell the client its limits; TooManyRequests when it is over them."""
-        limited = self._limiter.decide(client)
+        limited = self._limiter.decide(client, route.label if route else "")
         if limited is None:
             return []
         written = limited.headers()

@@ -84,7 +84,8 @@ SPANS_DROPPED = Counter("costlab_spans_dropped", "Spans the collector did not ta
 # Gateway
 RATE_LIMIT_DECISIONS = Counter(
     "costlab_rate_limit_decisions",
-    "Requests the rate limiter decided on. outcome: admitted, refused, unlimited (Redis away).",
+    "Requests the rate limiter decided on. outcome: admitted, refused; while Redis is away: unlimited (let through), "
+    "unavailable (503).",
     ["outcome"],
 )
 

@@ -12,43 +12,21 @@ its edge.
 Trade-off: it knows nothing but the TAT, so it cannot say how many requests were made in the last minute; and shared
 in Redis (gcra.lua) it costs every request a round trip.
 
-Use instead: a token bucket in the process when each gateway may have a limit of its own; a sliding log when the
-limit is a contract over a calendar window.
+Use instead: a token bucket when the level itself is wanted, it decides the same; a sliding log when the limit is a
+contract over a window.
 
-Units: microseconds, whole numbers, so that this code and the Lua script compute the same to the last digit; the
-interval is rounded up, so the limit is never exceeded (at 70,000/s that admits 66,666/s). Source: ITU-T I.371 (2004),
-annex A.
+Units: microseconds (quota.py). Source: ITU-T I.371 (2004), annex A.
 """
 
-import math
-from typing import NamedTuple
+from gateway.rate_limit.quota import Decision
 
-
-class Quota(NamedTuple):
-    """``rate`` requests per second in the long run, ``burst`` at once after a quiet while."""
-
-    rate: float
-    burst: int
-
-    @property
-    def interval(self) -> int:
-        """What one request costs, in microseconds."""
-        return math.ceil(1_000_000 / self.rate)
-
-
-class Decision(NamedTuple):
-    """``remaining`` requests may follow at once; times in microseconds from now, ``retry_after`` 0 when admitted."""
-
-    admitted: bool
-    remaining: int
-    retry_after: int
-    full_after: int
+NEW = 0
 
 
 def decide(interval: int, burst: int, tat: int, now: int) -> tuple[Decision, int]:
     """The decision on a request at ``now``, and the client's TAT after it. A client not seen before has TAT 0.
 
-    A TAT further ahead than a full burst was left by a slower quota; it counts as a full burst of this one.
+    A TAT further ahead than a full burst was left by a clock that has since been set back; it counts as a full burst.
     """
     held = min(max(tat, now), now + burst * interval)
     pushed = held + interval

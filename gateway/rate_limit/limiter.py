@@ -1,8 +1,11 @@
-"""The rate limiter at the gateway's edge: the flags say whether and how much, Redis holds every client's state.
+"""The rate limiter at the gateway's edge: the flags say how, whom and how much, Redis holds every client's state.
 
 A request costs one round trip, made over a raw connection: redis-py's client costs as much again as the trip.
-When Redis is away the limiter fails open: requests pass unlimited, counted as such. One request then pays the
-timeout; for the next second nobody asks Redis, and after it one request tries again.
+Each algorithm is one Lua script, its arithmetic told in the Python file of the same name. Another algorithm or
+another quota is another key, so what was counted under one is never read by the other: a change begins afresh.
+
+When Redis is away the limiter fails open (requests pass unlimited) or closed (503), as its flag says, and counts
+them. One request then pays the timeout; for the next second nobody asks Redis, and after it one request tries again.
 """
 
 import hashlib
@@ -19,38 +22,39 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
-from costlab.service import logs, metrics
+from costlab.service import logs, metrics, problem
 from costlab.service.connection_pool import ConnectionPool, PoolTimeout
 from costlab.service.flags import Flags
-from gateway.rate_limit.gcra import Decision, Quota
+from gateway.rate_limit.quota import Decision, Quota
 
 CONNECT_SECONDS = 0.1
 ANSWER_SECONDS = 0.1
 PAUSE_SECONDS = 1.0
 POOL_SIZE = 64
-KEY = "costlab:rate_limit:{client}"
+KEY = "costlab:rate_limit:{algorithm}:{interval}:{burst}:{client}"
+ALGORITHMS = ("fixed_window", "sliding_window", "sliding_log", "token_bucket", "gcra")
 
-_SCRIPT = files("gateway.rate_limit").joinpath("gcra.lua").read_text()
-_SHA = hashlib.sha1(_SCRIPT.encode()).hexdigest()  # noqa: S324 - the name Redis gives a script
+SCRIPTS = {name: files("gateway.rate_limit").joinpath(f"{name}.lua").read_text() for name in ALGORITHMS}
+_SHA = {name: hashlib.sha1(text.encode()).hexdigest() for name, text in SCRIPTS.items()}  # noqa: S324 - Redis's name
 
 
 class Limited(NamedTuple):
-    """What was decided on a request, under which quota."""
+    """What was decided on a request, by which algorithm, under which quota."""
 
+    algorithm: str
     quota: Quota
     decision: Decision
 
     def headers(self) -> list[tuple[str, str]]:
         """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), and Retry-After when refused.
 
-        The policy promises what GCRA guarantees from rest: ``burst`` requests in the time a full burst takes to
-        come back, in whole seconds.
+        The policy is ``burst`` requests per window, which every algorithm grants a rested client; ``t`` counts down
+        to the moment at which all of it is there again. In whole seconds.
         """
-        quota, decision = self
-        window = seconds(quota.burst * quota.interval)
+        name, quota, decision = self
         written = [
-            ("RateLimit-Policy", f'"gcra";q={quota.burst};w={window}'),
-            ("RateLimit", f'"gcra";r={decision.remaining};t={seconds(decision.full_after)}'),
+            ("RateLimit-Policy", f'"{name}";q={quota.burst};w={seconds(quota.window)}'),
+            ("RateLimit", f'"{name}";r={decision.remaining};t={seconds(decision.full_after)}'),
         ]
         if not decision.admitted:
             written.append(("Retry-After", str(seconds(decision.retry_after))))
@@ -58,7 +62,7 @@ class Limited(NamedTuple):
 
 
 class RateLimiter:
-    """Decides on requests per client, by the flags ``gateway.rate_limit``, ``..._rate`` and ``..._burst``."""
+    """Decides on requests, by the flags ``gateway.rate_limit`` and ``gateway.rate_limit_*``."""
 
     def __init__(self, redis: Redis, flags: Flags, clock: Callable[[], float] = time.monotonic) -> None:
         self._flags = flags
@@ -73,32 +77,46 @@ class RateLimiter:
         self._ask_again_at = 0.0
         outcomes = metrics.Children(metrics.RATE_LIMIT_DECISIONS)
         self._admitted, self._refused = outcomes["admitted",], outcomes["refused",]
-        self._unlimited = outcomes["unlimited",]
+        self._unlimited, self._unavailable = outcomes["unlimited",], outcomes["unavailable",]
 
-    def decide(self, client: str) -> Limited | None:
-        """The decision on one request of ``client``; None when it is not limited: flag off, or Redis away."""
-        if self._flags["gateway.rate_limit"] == "off":
+    def decide(self, client: str, route: str) -> Limited | None:
+        """The decision on one request of ``client`` for ``route``. None when it is not limited: the flag is off, or
+        Redis is away and the limiter open; Unavailable when it is closed."""
+        algorithm = self._flags["gateway.rate_limit"]
+        if algorithm == "off":
             return None
         quota = Quota(self._flags["gateway.rate_limit_rate"], self._flags["gateway.rate_limit_burst"])
-        decision = self._ask(client, quota)
+        if self._flags["gateway.rate_limit_key"] == "client_route":
+            client = f"{client}:{route}"
+        decision = self._ask(_packed(algorithm, quota, client))
         if decision is None:
-            self._unlimited.inc()
+            self._without_redis()
             return None
         (self._admitted if decision.admitted else self._refused).inc()
-        return Limited(quota, decision)
+        return Limited(algorithm, quota, decision)
 
     def close(self) -> None:
         """Close every idle connection."""
         self._pool.clear()
 
-    def _ask(self, client: str, quota: Quota) -> Decision | None:
+    def _without_redis(self) -> None:
+        if self._flags["gateway.rate_limit_redis_away"] == "open":
+            self._unlimited.inc()
+            return
+        self._unavailable.inc()
+        raise problem.Unavailable(
+            "The gateway cannot check how many requests this client has made; it lets none pass until it can.",
+            headers={"Retry-After": f"{PAUSE_SECONDS:.0f}"},
+        )
+
+    def _ask(self, command: tuple[bytes, bytes]) -> Decision | None:
         if self._ask_again_at:
             now = self._clock()
             if now < self._ask_again_at:
                 return None
             self._ask_again_at = now + PAUSE_SECONDS  # the others go on without asking while this one tries
         try:
-            decision = self._call(client, quota)
+            decision = self._call(command)
         except (RedisError, PoolTimeout) as error:
             self._ask_again_at = self._clock() + PAUSE_SECONDS
             self._pool.clear()
@@ -107,8 +125,7 @@ class RateLimiter:
         self._ask_again_at = 0.0
         return decision
 
-    def _call(self, client: str, quota: Quota) -> Decision:
-        command = _packed(KEY.format(client=client), quota.interval, quota.burst)
+    def _call(self, command: tuple[bytes, bytes]) -> Decision:
         try:
             with self._pool.lend(ANSWER_SECONDS) as (connection, _):
                 return _evaluate(connection, command)
@@ -130,10 +147,12 @@ def seconds(microseconds: int) -> int:
 
 
 @lru_cache(maxsize=1024)
-def _packed(key: str, interval: int, burst: int) -> tuple[bytes, bytes]:
+def _packed(algorithm: str, quota: Quota, client: str) -> tuple[bytes, bytes]:
     """The script's call by name, and in full for a Redis that does not know it. Clients and quotas are few."""
+    interval, burst = quota.interval, quota.burst
+    key = KEY.format(algorithm=algorithm, interval=interval, burst=burst, client=client)
     arguments = (1, key, interval, burst, "")
-    return _resp("EVALSHA", _SHA, *arguments), _resp("EVAL", _SCRIPT, *arguments)
+    return _resp("EVALSHA", _SHA[algorithm], *arguments), _resp("EVAL", SCRIPTS[algorithm], *arguments)
 
 
 def _resp(*parts: str | int) -> bytes:
