@@ -34,6 +34,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from costlab.failure import Failure
+from costlab.lab.environment import describe
 from costlab.lab.statistics import hodges_lehmann, interval
 from costlab.stack import open_stack
 from costlab.stack.control import Control
@@ -130,7 +131,7 @@ def run(options: argparse.Namespace, cleanup: ExitStack) -> dict:
     if nginx is None:
         raise CannotRun("nginx, the yardstick, is not on this machine; install it (Debian: apt-get install nginx)")
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="costlab-bench-")))
-    users_url, redis_url = cleanup.enter_context(_users(options, folder / "stack"))
+    users_url, redis_url, environment = cleanup.enter_context(_users(options, folder / "stack"))
     sink = _free_port()
     cleanup.enter_context(_process([sys.executable, "-m", "benchmarks.otlp_sink", str(sink)], {}, folder / "sink.log"))
     contenders = [
@@ -143,20 +144,21 @@ def run(options: argparse.Namespace, cleanup: ExitStack) -> dict:
     exported = json.loads(_read(f"http://127.0.0.1:{sink}/"))
     if not exported["exports"]:
         raise BenchmarkError("no span was exported, so the price of tracing was not measured")
-    return _result(rounds, options, exported)
+    return _result(rounds, options, exported) | {"environment": environment, "nginx": _version(nginx)}
 
 
 @contextmanager
-def _users(options: argparse.Namespace, state: Path) -> Iterator[tuple[str, str]]:
-    """The users service and its Redis: those given, or those of a stack of our own."""
+def _users(options: argparse.Namespace, state: Path) -> Iterator[tuple[str, str, dict | None]]:
+    """The users service and its Redis, and where they run: those given, or those of a stack of our own."""
     if options.users_url:
-        yield options.users_url, options.redis_url
+        yield options.users_url, options.redis_url, None
         return
     stack = open_stack("local", state, free_base())
     stack.up(lambda line: print(line, file=sys.stderr))
     try:
         port = next(row.port for row in stack.status() if row.name == "users")
-        yield f"http://127.0.0.1:{port}", stack.redis_url().rpartition("/")[0]
+        redis_url = stack.redis_url().rpartition("/")[0]
+        yield f"http://127.0.0.1:{port}", redis_url, describe(stack).model_dump(mode="json")
     finally:
         stack.down(volumes=True)
 
@@ -311,6 +313,11 @@ def _wait(ready: Callable[[], object], name: str, process: psutil.Process, log: 
 def _read(url: str) -> bytes:
     with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - loopback
         return answer.read()
+
+
+def _version(nginx: str) -> str:
+    said = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
+    return said.strip().rpartition("/")[2]
 
 
 def _free_port() -> int:
