@@ -105,6 +105,12 @@ CACHE_REFRESHES = Counter(
     "costlab_cache_refreshes", "Calls to an origin behind a stale answer (stale_while_revalidate)."
 )
 CACHE_NEGATIVE_HITS = Counter("costlab_cache_negative_hits", "GETs answered with a 404 from the cache.")
+CACHE_EVICTED = Gauge(
+    "costlab_cache_evicted_keys",
+    "Keys Redis has given up for lack of memory since it started.",
+    # Known to the one process that keeps the policy.
+    multiprocess_mode="livemostrecent",
+)
 CACHE_INVALIDATIONS = Counter("costlab_cache_invalidations", "Cached answers dropped because the origin changed.")
 
 # Orders and worker

@@ -9,6 +9,7 @@ from costlab.service.app import Service
 from costlab.service.settings import load
 from services.cache_proxy.background import Background
 from services.cache_proxy.cache_store import CacheStore
+from services.cache_proxy.eviction import Eviction
 from services.cache_proxy.filling import ORIGIN_SECONDS, Filling
 from services.cache_proxy.invalidation_listener import InvalidationListener
 from services.cache_proxy.proxy import Proxy
@@ -36,6 +37,9 @@ def create(settings: CacheProxySettings, clock: Callable[[], float] = time.time)
     listener = InvalidationListener(service.redis)
     service.on_start(listener.start)
     service.on_stop(listener.stop)
+    eviction = Eviction(service.redis, service.flags)
+    service.on_start(eviction.start)
+    service.on_stop(eviction.stop)
     service.check("invalidation", listener.check)
     service.door.public = Proxy(service.door.public, origins, cache, filling, service.flags, clock)
     return service

@@ -7,7 +7,7 @@ Bytes rather than JSON or pickle: a hit costs 2 µs to take apart, and nothing i
 """
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _FORMAT = 2
 _HEADER = struct.Struct(">B8sddddHI")
@@ -17,9 +17,8 @@ GENERATION_BYTES = 8
 Headers = list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """An answer.
+class Entry(NamedTuple):
+    """An answer. (A tuple, because a hit makes one: 0.6 µs instead of the 2.0 of a frozen dataclass.)
 
     ``generation`` is that of its path when the answer was asked for, ``stored_at`` the Unix time the origin was asked,
     ``fresh`` how many seconds it may be served without a doubt, ``keep`` how many it may be served at all (its hard

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 from costlab.service import context, logs, metrics, problem
@@ -60,7 +59,7 @@ class Filling:
         metrics.CACHE_NEGATIVE_HITS.inc()
         fresh = negative_caching.freshness(entry, self._flags["cache.negative_ttl"])
         return replies.stored(
-            replace(entry, body=negative_caching.body(entry.body)),
+            entry._replace(body=negative_caching.body(entry.body)),
             entry.age(self._clock()),
             fresh,
             detail="; detail=negative",

@@ -33,20 +33,23 @@ class InvalidationListener:
         self._heard: set[str] = set()
         self._away = False
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="invalidation", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to listen."""
+        # Made here: one made before a fork counts as ended after it.
+        self._thread = threading.Thread(target=self._run, name="invalidation", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop listening."""
         self._stopped.set()
-        self._thread.join(timeout=5)
+        if self._thread is not None:
+            self._thread.join(timeout=5)
 
     def check(self) -> None:
         """Raise when the thread has died: stale answers would be served without anybody noticing."""
-        if not self._thread.is_alive():
+        if self._thread is None or not self._thread.is_alive():
             raise RuntimeError("the thread that listens for invalidations is not running")
 
     def _run(self) -> None:

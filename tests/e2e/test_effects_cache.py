@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from tests.conditions import eventually
 from tests.e2e.test_effects import cache_status, total
@@ -179,3 +180,38 @@ def test_a_user_who_was_not_there_is_found_as_soon_as_there_is_one(control, clie
 
 def new_user() -> dict[str, str]:
     return {"name": "Ada", "email": f"{secrets.token_hex(8)}@example.org"}
+
+
+def test_cache_eviction_makes_redis_count_how_often_an_answer_is_read(stack, control, client):
+    """ "cache.eviction": Redis keeps a frequency under lfu only, and its policy follows the flag there and back."""
+    with Redis.from_url(stack.redis_url()) as redis:
+        cached(control, strategy="ttl", eviction="lfu")
+        eventually(lambda: configured(redis, "maxmemory-policy") == "volatile-lfu")
+        client.get("/api/users/131")
+        assert redis.object("FREQ", "cache:entry:/users/131") > 0
+        cached(control, eviction=None)
+        eventually(lambda: configured(redis, "maxmemory-policy") == "volatile-lru")
+        with pytest.raises(ResponseError, match="LFU"):
+            redis.object("FREQ", "cache:entry:/users/131")
+
+
+def test_cache_maxmemory_mb_bounds_what_redis_keeps(stack, control):
+    """ "cache.maxmemory_mb": what is over it is given up, and counted."""
+
+    def evicted() -> float:
+        return total(control, "cache-proxy", "costlab_cache_evicted_keys")
+
+    with Redis.from_url(stack.redis_url()) as redis:
+        used = redis.info("memory")["used_memory"] // 2**20 + 4
+        cached(control, maxmemory_mb=used)
+        eventually(lambda: configured(redis, "maxmemory") == str(used * 2**20))
+        before = evicted()
+        for number in range(40):
+            redis.set(f"cache:entry:/filling/{number}", b"x" * 200_000, ex=60)
+        eventually(lambda: evicted() > before)
+        cached(control, maxmemory_mb=None)
+        eventually(lambda: configured(redis, "maxmemory") == str(128 * 2**20))
+
+
+def configured(redis: Redis, name: str) -> str:
+    return redis.config_get(name)[name]
