@@ -4,8 +4,8 @@ Example: rate 10/s, burst 50, so 50 in any 5 s. After 50 requests between second
 second 5, when the first leaves the log, and so on at the pace at which they came.
 
 Trade-off: the only one that admits exactly the limit in every window, wherever it begins, and refuses nothing that
-the limit allows. It pays with memory: about 11 bytes per admitted request in Redis, 1 MB for a client with a burst of
-100,000, and drops as many at once when they leave together.
+the limit allows. It pays with memory: about 10 bytes per admitted request in Redis, 1 MB for a client with a burst of
+100,000, and with time that grows with the burst.
 
 Use instead: a sliding window, two numbers for an answer that is almost as good; GCRA when the burst is large.
 
