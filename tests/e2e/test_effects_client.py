@@ -109,6 +109,27 @@ def test_a_post_is_retried_only_under_an_idempotency_key(stack, control, client)
         assert attempts(**{"Idempotency-Key": "test-http-retry"}) == 3
 
 
+def test_the_outermost_service_that_can_retry_is_the_one_that_does(stack, control, client):
+    """Without a key orders asks again for the user; with one the gateway sends the whole order again."""
+
+    def attempts(**headers: str) -> float:
+        before = seen_by_users(control)
+        order = {"user_id": 1, "lines": [{"product_id": 1, "quantity": 1}]}
+        assert client.post("/api/orders", order, **headers).status == 502
+        return seen_by_users(control) - before
+
+    def retried(service: str) -> float:
+        return total(control, service, "costlab_retries_total", outcome="retried")
+
+    with failing(stack):
+        control.set_flags({"http.retry": "immediate"})
+        before = retried("gateway"), retried("orders")
+        assert attempts() == 3
+        assert (retried("gateway"), retried("orders")) == (before[0], before[1] + 2)
+        assert attempts(**{"Idempotency-Key": "outermost"}) == 3
+        assert (retried("gateway"), retried("orders")) == (before[0] + 2, before[1] + 2)
+
+
 def test_http_retry_layers_decides_whether_attempts_multiply(stack, control, client):
     """ "http.retry_layers": through gateway and cache-proxy 3 attempts while one of them retries, 9 when both do."""
 
