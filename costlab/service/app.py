@@ -20,6 +20,7 @@ from costlab.service.door import ROUTE, Door
 from costlab.service.flags import Flags, Registry
 from costlab.service.http_client import HttpClient
 from costlab.service.settings import ServiceSettings
+from costlab.service.slots import Slots
 from costlab.service.tracing import Tracing
 
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -74,6 +75,10 @@ class Service:
         client = HttpClient(upstream, base_url, self.flags, self.tracing, timeout)
         self.on_stop(client.close)
         return client
+
+    def slots(self, slots: str, milliseconds: str) -> None:
+        """Put a slot pool, as these two flags say, in front of the service's own routes."""
+        Slots(self.flags, slots, milliseconds).install(self.app)
 
     def check(self, name: str, check: health.Check) -> None:
         """Make readiness depend on ``check`` (raises when not ready)."""

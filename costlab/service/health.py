@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 import orjson
 from flask import Blueprint, Response
 
+NAME = "health"
+
 Check = Callable[[], None]
 
 
 def blueprint(checks: Mapping[str, Check]) -> Blueprint:
     """The routes /livez and /readyz. A check raises when the service cannot do its work."""
-    routes = Blueprint("health", __name__)
+    routes = Blueprint(NAME, __name__)
 
     @routes.get("/livez")
     def livez() -> Response:

@@ -181,6 +181,13 @@ WORKER_CONSUMERS = Gauge(
 POOL_SWITCHES = Counter("costlab_worker_pool_switches", "Times one pool of consumers was drained for another.")
 CONSUMERS_REPLACED = Counter("costlab_consumers_replaced", "Consumer processes started in place of one that died.")
 
+# Slot pool
+SLOTS_IN_USE = Gauge("costlab_slots_in_use", "Slots of the slot pool that are held.", multiprocess_mode="livesum")
+SLOT_WAIT_SECONDS = Histogram(
+    "costlab_slot_wait_seconds", "Time a request waited for the slot it got.", buckets=_SECONDS
+)
+SLOTS_REFUSED = Counter("costlab_slots_refused", "Requests that got no slot before their deadline.")
+
 
 def render() -> bytes:
     """All metrics of the service, over all its processes, in the Prometheus text format."""

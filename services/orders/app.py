@@ -43,6 +43,7 @@ def create_app() -> Flask:
     service.on_start(relay.start)
     service.on_stop(relay.stop)
     placing = Placing(service.flags, store, catalogue, users, Invalidation(settings.redis_url))
+    service.slots("orders.slots", "orders.slot_ms")
     service.app.json = JsonCodec(service.app, service.flags)
     service.app.register_blueprint(routes.blueprint(store, catalogue, placing))
     service.app.register_blueprint(stock.blueprint(stock.StockRoom(database, service.flags)))

@@ -14,6 +14,7 @@ def create_app() -> Flask:
     """The service, wired; nothing connects before its first use."""
     settings = load(UsersSettings, "users")
     service = Service("users", settings)
+    service.slots("users.slots", "users.slot_ms")
     store = UserStore(service.database(settings.database_url))
     service.app.register_blueprint(routes.blueprint(store, Invalidation(settings.redis_url)))
     return service.app

@@ -1,0 +1,77 @@
+"""The slot pool in front of a service's own routes: requests wait here for their turn, sleep while they hold a slot,
+and then do their real work. Health, metrics and flags pass by it.
+
+    service.slots("orders.slots", "orders.slot_ms")
+
+Each worker process has a pool of its own, so a service of p processes serves p x n / s requests per second.
+"""
+
+import threading
+import time
+
+from flask import Flask, request
+
+from costlab.resilience.slot_pool import SlotPool
+from costlab.service import context, health, metrics
+from costlab.service.flags import Flags
+from costlab.service.problem import Unavailable
+
+# How long a request that came without a deadline waits.
+LONGEST_WAIT_SECONDS = 10.0
+
+
+class Slots:
+    """The pool that the flags ``slots`` (off, or how many) and ``milliseconds`` describe, followed live."""
+
+    def __init__(self, flags: Flags, slots: str, milliseconds: str) -> None:
+        self._flags = flags
+        self._names = slots, milliseconds
+        self.pool = SlotPool()
+        self._lock = threading.Lock()
+        self._size: tuple[int, float] = (0, 0.0)
+        flags.on_change(self._follow)
+
+    def install(self, app: Flask) -> None:
+        """Pass every request of ``app`` that is not about the service's health through the pool."""
+        name = self._names[0]
+
+        @app.before_request
+        def take_a_slot() -> None:
+            if self._flags[name] != "off" and request.blueprint not in (None, health.NAME):
+                self.hold()
+
+    def hold(self) -> None:
+        """Wait for a slot, hold it for its time, give it back. Unavailable when the deadline comes first."""
+        now = time.monotonic()
+        current = context.current()
+        remaining = current.remaining(now) if current is not None else None
+        wait = LONGEST_WAIT_SECONDS if remaining is None else remaining
+        with self._lock:
+            turn = self.pool.arrive(now, now + wait)
+            self._record(now)
+        if not turn.admitted.wait(wait):
+            with self._lock:
+                gone = self.pool.withdraw(turn)
+            if gone:
+                metrics.SLOTS_REFUSED.inc()
+                raise Unavailable(f"No slot came free within {wait:.3f} s.", headers={"Retry-After": "1"})
+        metrics.SLOT_WAIT_SECONDS.observe(turn.start - turn.arrived)
+        time.sleep(max(0.0, turn.end - time.monotonic()))
+        with self._lock:
+            now = time.monotonic()
+            self.pool.advance(now)
+            self._record(now)
+
+    def _follow(self) -> None:
+        slots, milliseconds = (self._flags[name] for name in self._names)
+        size = (0 if slots == "off" else slots, milliseconds / 1000)
+        if size == self._size:
+            return
+        with self._lock:
+            now = time.monotonic()
+            self._size = size
+            self.pool.resize(*size, now)
+            self._record(now)
+
+    def _record(self, now: float) -> None:
+        metrics.SLOTS_IN_USE.set(self.pool.in_use(now))
