@@ -69,19 +69,23 @@ class CircuitBreaker:
         return self._breaker.current_state
 
     @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Run a call inside; CircuitOpen when it must not be made. What the block raises counts as a failure."""
+    def guard(self, fair: bool = True) -> Iterator[None]:
+        """Run a call inside; CircuitOpen when it must not be made. What the block raises counts as a failure.
+
+        A call that is not ``fair``, because it gives the upstream too little time, counts neither way and is no probe.
+        """
         if self.state == pybreaker.STATE_CLOSED:
             try:
                 yield
             except Exception as error:
-                self._failed(error)
+                if fair:
+                    self._failed(error)
                 raise
             # Success after success leaves the count at nought: nothing to tell pybreaker, which takes 20 µs to hear it.
-            if self._breaker.fail_counter:
+            if fair and self._breaker.fail_counter:
                 with suppress(pybreaker.CircuitBreakerError):  # others have opened the circuit meanwhile
                     self._breaker.call(_nothing)
-        elif self._probe.acquire(blocking=False):
+        elif fair and self._probe.acquire(blocking=False):
             try:
                 with self._counted():
                     yield

@@ -56,8 +56,11 @@ class ClientThrottle:
         self._refused = metrics.THROTTLE_REFUSED.labels(upstream)
 
     @contextmanager
-    def guard(self, k: float) -> Iterator[None]:
-        """Run a call inside; Throttled when it must not be made. A block that raises was not accepted."""
+    def guard(self, k: float, fair: bool = True) -> Iterator[None]:
+        """Run a call inside; Throttled when it must not be made. A block that raises was not accepted.
+
+        A call that is not ``fair``, because it gives the upstream too little time, is not counted.
+        """
         with self._lock:
             refused = self._chance() < refusal_probability(*self._window.totals(self._clock()), k)
         accepted = False
@@ -68,8 +71,9 @@ class ClientThrottle:
             yield
             accepted = True
         finally:
-            with self._lock:
-                self._window.add(self._clock(), accepted)
+            if fair:
+                with self._lock:
+                    self._window.add(self._clock(), accepted)
 
 
 class Window:

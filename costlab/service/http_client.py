@@ -37,6 +37,9 @@ from costlab.service.tracing import SpanKind, Tracing
 
 CONNECT_SECONDS = 1.0
 MAX_BODY = 32 * 1024 * 1024
+# A call whose deadline is nearer says more about its caller than about the upstream: it is not held against that one,
+# or anybody could open the circuit for everybody with a few requests that have a millisecond left.
+FAIR_SECONDS = 0.05
 _TARGET = re.compile(r"/[!-~]*")
 # These change nothing when done twice: they may be retried, and are sent again on a new connection when an idle one
 # turns out to be closed.
@@ -204,8 +207,9 @@ class HttpClient:
         if kind == "off":
             return self._exchanged(call)
         throttled = kind == "client_throttle"
+        fair = call.deadline - time.monotonic() >= FAIR_SECONDS
         try:
-            with self._throttle.guard(self._flags["http.breaker_k"]) if throttled else self._breaker.guard():
+            with self._throttle.guard(self._flags["http.breaker_k"], fair) if throttled else self._breaker.guard(fair):
                 answer = self._exchanged(call)
                 if answer.status >= 500:
                     raise _ServerError(answer)

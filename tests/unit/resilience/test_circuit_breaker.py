@@ -136,3 +136,25 @@ def test_a_call_that_fails_after_the_circuit_opened_raises_its_own_error(breaker
     with pytest.raises(Boom):
         fail_late()
     assert breaker.state == "open"
+
+
+def test_a_call_that_gave_the_upstream_too_little_time_counts_neither_way(breaker):
+    fail(breaker, 2)
+    for _ in range(10):
+        with pytest.raises(Boom), breaker.guard(fair=False):
+            raise Boom
+    assert breaker.state == "closed"
+    with breaker.guard(fair=False):
+        pass
+    fail(breaker)
+    assert breaker.state == "open"
+
+
+def test_a_call_with_too_little_time_is_not_the_probe(breaker):
+    fail(breaker, 3)
+    let_time_pass(breaker, 6)
+    with pytest.raises(CircuitOpen), breaker.guard(fair=False):
+        pass
+    with breaker.guard():
+        pass
+    assert breaker.state == "closed"

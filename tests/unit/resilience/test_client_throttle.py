@@ -126,3 +126,11 @@ def test_calls_in_flight_are_not_held_against_the_upstream():
     with throttle.guard(2.0), throttle.guard(2.0), throttle.guard(2.0):
         pass
     assert call(throttle) == "accepted"
+
+
+def test_a_call_that_gave_the_upstream_too_little_time_is_not_counted():
+    throttle = ClientThrottle("upstream", Clock(), lambda: 0.0)
+    for _ in range(10):
+        with pytest.raises(Boom), throttle.guard(2.0, fair=False):
+            raise Boom
+    assert throttle._window.totals(1000.0) == (0, 0)

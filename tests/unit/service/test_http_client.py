@@ -36,6 +36,9 @@ class Server:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
+    def forget_script(self):
+        self._script.clear()
+
     def _accept(self):
         while True:
             try:
@@ -541,3 +544,16 @@ def test_what_the_throttle_refused_is_not_tried_again(serve, call):
     with pytest.raises(UpstreamRefused, match="not called for now"):
         client.get("/")
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("kind", ["breaker", "client_throttle"])
+def test_an_impatient_caller_cannot_have_the_upstream_refused_to_others(serve, call, kind):
+    done = threading.Event()
+    server = serve(*[lambda link: done.wait(10)] * 10)
+    client = call(server, **{"http.breaker": kind, "http.breaker_k": 1})
+    for _ in range(10):
+        with within(0.01), pytest.raises(UpstreamTimeout):
+            client.get("/")
+    server.forget_script()
+    assert {client.get("/").status for _ in range(20)} == {200}
+    done.set()
