@@ -20,7 +20,7 @@ from costlab.service.app import MAX_REQUEST_BYTES
 from costlab.service.door import ROUTE
 from costlab.service.flags import Flags
 from costlab.service.http_client import Answer, HttpClient, UpstreamError, UpstreamRefused, UpstreamTimeout
-from gateway import headers, routes
+from gateway import compress, headers, routes
 from gateway.api_keys import ApiKeys
 from gateway.rate_limit.limiter import RateLimiter
 
@@ -84,7 +84,7 @@ class Proxy:
             headers.outgoing(environ, client),
             _body(environ),
         )
-        return _response(answer, method, limits)
+        return self._compressed(environ, _response(answer, method, limits))
 
     def _admit(self, client: str, route: routes.Route | None) -> list[tuple[str, str]]:
         """The headers that tell the client its limits; TooManyRequests when it is over them."""
@@ -98,6 +98,13 @@ class Proxy:
                 headers=dict(written),
             )
         return written
+
+    def _compressed(self, environ: WSGIEnvironment, response: Response) -> Response:
+        coding = self._flags["gateway.compress"]
+        if coding == "off":
+            return response
+        status, written, body = response
+        return status, *compress.compressed(coding, environ.get("HTTP_ACCEPT_ENCODING", ""), written, body)
 
     def _upstream(self, route: routes.Route, method: str) -> HttpClient:
         cached = method == "GET" and self._flags["gateway.reads"] == "cache_proxy"

@@ -88,6 +88,14 @@ RATE_LIMIT_DECISIONS = Counter(
     "unavailable (503).",
     ["outcome"],
 )
+COMPRESS_BYTES = Counter(
+    "costlab_compress_bytes",
+    "Bytes of answers the gateway compressed. coding: gzip, zstd; side: before, after.",
+    ["coding", "side"],
+)
+COMPRESS_CPU_SECONDS = Counter(
+    "costlab_compress_cpu_seconds", "CPU time the gateway spent on compressing. coding: gzip, zstd.", ["coding"]
+)
 
 # Cache-proxy
 CACHE_REQUESTS = Counter(
