@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 
+from costlab.resilience.deadline import nearest
 from costlab.service import context, logs, metrics, problem
 from costlab.service.flags import Flags
 from services.cache_proxy import negative_caching, replies
@@ -104,7 +105,7 @@ class Filling:
         flight, first = self._board((read.target, read.generation), partial(self._fetch_unless_stored, read))
         outcome = "miss" if first else "coalesced"
         try:
-            found = _landed(flight, read)
+            found = self._landed(flight, read)
             if isinstance(found, Entry):
                 outcome = "coalesced"
             return self._reply(read, found, "" if first else "; collapsed")
@@ -132,7 +133,7 @@ class Filling:
     # Once for all callers of all processes
 
     def _lease(self, read: Read) -> Reply:
-        give_up_at = time.monotonic() + _patience()
+        give_up_at = self._give_up_at()
         waited = False
         while True:
             token, generation, entry = self._cache.lease(read.path, read.target, LEASE_SECONDS)
@@ -158,7 +159,7 @@ class Filling:
     def _fill_as_holder(self, read: Read, token: bytes) -> Reply:
         self.count("miss")
         flight, _ = self._board(token, partial(self._fetch_and_release, read, token))
-        return self._reply(read, _landed(flight, read))
+        return self._reply(read, self._landed(flight, read))
 
     def _fetch_and_release(self, read: Read, token: bytes) -> Fetched:
         try:
@@ -200,6 +201,21 @@ class Filling:
         finally:
             del self._refreshing[read.target]
 
+    # For how long
+
+    def _landed(self, flight: Future[Found], read: Read) -> Found:
+        """What a flight brought, awaited for as long as this caller waits."""
+        try:
+            return flight.result(self._give_up_at() - time.monotonic())
+        except TimeoutError as error:
+            raise _out_of_time(read) from error
+
+    def _give_up_at(self) -> float:
+        """When this caller stops waiting for somebody else's call, as it would for its own."""
+        request = context.current()
+        bound = None if request is None or self._flags["http.deadline"] == "off" else request.deadline
+        return nearest(time.monotonic(), ORIGIN_SECONDS, bound)
+
     # Replies
 
     def _decide(self, read: Read, entry: Entry | None) -> Action:
@@ -234,20 +250,5 @@ def _from_origin(read: Read, fetched: Fetched, detail: str = "") -> Reply:
     return replies.fetched(answer, f"fwd={'uri-miss' if read.entry is None else 'stale'}{detail}")
 
 
-def _landed(flight: Future[Found], read: Read) -> Found:
-    """What a flight brought, awaited for as long as this caller can wait."""
-    try:
-        return flight.result(_patience())
-    except TimeoutError as error:
-        raise _out_of_time(read) from error
-
-
 def _out_of_time(read: Read) -> problem.GatewayTimeout:
     return problem.GatewayTimeout(f"{read.origin.upstream} did not answer in the time that was left.")
-
-
-def _patience() -> float:
-    """Seconds this caller can still wait."""
-    request = context.current()
-    left = None if request is None else request.remaining()
-    return ORIGIN_SECONDS if left is None else min(left, ORIGIN_SECONDS)

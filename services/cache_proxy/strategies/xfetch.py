@@ -10,6 +10,8 @@ With ``ttl`` a hundred readers would have fetched at once.
 
 Trade-off: answers live a little shorter than ``cache.ttl``, and an expiry costs a few fetches, not one. It needs
 readers: a key read less than once per ``cost`` seconds simply expires, as with ``ttl``. No locks, nothing shared.
+The cost is measured, so an origin that is slowed down by the fetches brings on more of them: keep ``cache.ttl`` at
+thirty times the cost or more.
 Use instead: a lease when one call must be one call, stale-while-revalidate when readers are few.
 
 If the early fetch fails, its reader too is served the old answer, as long as it is fresh.

@@ -133,8 +133,11 @@ class Stack:
 
     def set(self, **values: object) -> None:
         """Set flags of the cache and wait until they are in force."""
+        self.set_flags({f"cache.{name}": value for name, value in values.items()})
+
+    def set_flags(self, changes: dict[str, object]) -> None:
+        """Set flags and wait until they are in force."""
         with Redis.from_url(self.redis_url) as redis:
-            changes = {f"cache.{name}": value for name, value in values.items()}
             revision = FlagStore(redis, Registry.load()).set(changes)
         flags = self.app.extensions["costlab"].flags
         eventually(lambda: flags.revision >= revision)

@@ -144,6 +144,15 @@ def test_the_answer_to_a_caller_who_gave_up_is_kept_for_the_next_one(stack, boar
     assert len(stack.origin.asked) == 1
 
 
+@pytest.mark.parametrize("strategy", ["single_flight", "lease"])
+def test_without_deadlines_everybody_waits_for_the_answer(stack, boarded, strategy):
+    """Flag http.deadline decides about waiting for somebody else's call as about waiting for one's own."""
+    stack.set_flags({"http.deadline": "off", "cache.strategy": strategy})
+    with stack.asking(3, "/users/7", X_Request_Timeout_Ms="1") as answers:
+        eventually(lambda: stack.origin.asked)
+    assert [answer.status_code for answer in answers] == [200] * 3
+
+
 def test_different_questions_do_not_wait_for_each_other(stack, boarded):
     with stack.asking(1, "/users/7"):
         eventually(lambda: stack.origin.asked)
