@@ -12,15 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from gunicorn.http.errors import ParseException
-
 from costlab.resilience.circuit_breaker import OPEN_SECONDS
 from costlab.service import context, logs, problem
-from costlab.service.app import MAX_REQUEST_BYTES
 from costlab.service.door import ROUTE
 from costlab.service.flags import Flags
 from costlab.service.http_client import Answer, HttpClient, UpstreamError, UpstreamRefused, UpstreamTimeout
-from gateway import compress, headers, routes
+from gateway import compress, headers, request_body, routes
 from gateway.api_keys import ApiKeys
 from gateway.rate_limit.limiter import RateLimiter
 
@@ -82,7 +79,7 @@ class Proxy:
             method,
             f"{target}?{query}" if query else target,
             headers.outgoing(environ, client),
-            _body(environ),
+            request_body.read(environ),
         )
         return self._compressed(environ, _response(answer, method, limits))
 
@@ -139,41 +136,6 @@ def _set_deadline(environ: WSGIEnvironment) -> None:
         raise problem.BadRequest(f"{context.TIMEOUT} is a whole number of milliseconds.")
     else:
         request.deadline = now + DEFAULT_SECONDS
-
-
-def _body(environ: WSGIEnvironment) -> bytes:
-    """The request's body, of at most MAX_REQUEST_BYTES, sent within the request's deadline."""
-    declared = environ.get("CONTENT_LENGTH") or ""
-    if not declared and "HTTP_TRANSFER_ENCODING" not in environ:
-        return b""
-    length = int(declared) if declared else None
-    if length is not None and length > MAX_REQUEST_BYTES:
-        raise _too_large()
-    body = _read(environ, MAX_REQUEST_BYTES + 1 if length is None else length)
-    if length is None and len(body) > MAX_REQUEST_BYTES:
-        raise _too_large()
-    if length is not None and len(body) < length:
-        raise problem.BadRequest(f"The body ended after {len(body)} of {length} bytes.")
-    return body
-
-
-def _read(environ: WSGIEnvironment, size: int) -> bytes:
-    connection = environ.get("gunicorn.socket")
-    if connection is not None:
-        connection.settimeout(context.current().remaining() or 0.001)
-    try:
-        return environ["wsgi.input"].read(size)
-    except TimeoutError as error:
-        raise problem.RequestTimeout("The body did not arrive in time.") from error
-    except (OSError, ParseException) as error:
-        raise problem.BadRequest("The body ended early or is not chunked as HTTP says.") from error
-    finally:
-        if connection is not None:
-            connection.settimeout(None)
-
-
-def _too_large() -> problem.TooLarge:
-    return problem.TooLarge(f"The body is larger than {MAX_REQUEST_BYTES} bytes.")
 
 
 def _call(client: HttpClient, method: str, target: str, sent: headers.Headers, body: bytes) -> Answer:

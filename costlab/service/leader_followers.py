@@ -39,7 +39,11 @@ from costlab.service import problem
 
 # One event for one thread; the descriptor is silent then, until that thread arms it again.
 _ONE_SHOT = select.EPOLLIN | select.EPOLLONESHOT
-TICK_SECONDS = 1.0
+TICK_SECONDS = 0.5
+# As long as a client may take to send the head of a request; for the body a service sets ``receive_by`` itself.
+HEAD_SECONDS = 10.0
+# Where a service finds its connection in the WSGI environment.
+CONNECTION = "costlab.connection"
 STOP_TICK_SECONDS = 0.05
 _REFUSED = (
     # Refused on their way out: the service's fault.
@@ -103,7 +107,10 @@ def _respond(response: OneSendResponse, body: Iterable[bytes]) -> None:
 
 
 class Connection(TConn):
-    """gunicorn's connection, which can tell whether its next request is there already."""
+    """gunicorn's connection, which can tell whether its next request is there already, and which does not wait for
+    ever for a request that has begun: after ``receive_by`` nothing more is read, as if the client had stopped there."""
+
+    receive_by = math.inf
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)
@@ -152,13 +159,15 @@ class LeaderFollowersWorker(ThreadWorker):
         with contextlib.suppress(OSError):  # the client has gone
             client.sendall(head.encode() + body)
 
-    def handle_request(self, req: Request, conn: TConn) -> bool:
+    def handle_request(self, req: Request, conn: Connection) -> bool:
         """Answer ``req``; whether the connection can be kept. gunicorn's own, less the hooks and the access log that
         nobody uses here."""
         response, environ = wsgi.create(
             req, conn.sock, conn.client, conn.server, self.cfg, response_class=OneSendResponse
         )
+        conn.receive_by = math.inf
         environ["wsgi.multithread"] = True
+        environ[CONNECTION] = conn
         self.nr += 1
         if self.nr >= self.max_requests:
             self.alive = False
@@ -186,6 +195,7 @@ class LeaderFollowersWorker(ThreadWorker):
         while self.alive and self.is_parent_alive():
             self._tick(TICK_SECONDS)
             self._expire(time.monotonic())
+            self._cut_off(time.monotonic())
         self._stop()
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
@@ -233,9 +243,12 @@ class LeaderFollowersWorker(ThreadWorker):
             self._epoll.modify(descriptor, _ONE_SHOT)
 
     def _serve(self, connection: Connection) -> None:
-        keep = self.handle(connection)
-        while keep and connection.has_next():
+        keep = True
+        while keep:
+            connection.receive_by = time.monotonic() + HEAD_SECONDS
             keep = self.handle(connection)
+            if keep and not connection.has_next():
+                break
         if keep:
             self._await_request(connection, self._epoll.modify)
         else:
@@ -262,6 +275,13 @@ class LeaderFollowersWorker(ThreadWorker):
                 with contextlib.suppress(OSError):
                     connection.sock.shutdown(socket.SHUT_RDWR)
 
+    def _cut_off(self, now: float) -> None:
+        """Free the threads that wait for slow clients: a handful of those would otherwise hold all of them."""
+        for connection in list(self._connections):
+            if connection.receive_by <= now:
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(socket.SHUT_RD)
+
     def _tick(self, seconds: float) -> None:
         """Tell the arbiter that this process lives, and wait; a signal ends the wait."""
         self.notify()
@@ -277,6 +297,7 @@ class LeaderFollowersWorker(ThreadWorker):
         stopped = time.monotonic()
         while self._connections and time.monotonic() < stopped + self.cfg.graceful_timeout:
             self._tick(STOP_TICK_SECONDS)
+            self._cut_off(time.monotonic())
             if time.monotonic() > stopped + STOP_KEEPALIVE_LINGER:
                 self._expire(math.inf)
         self._ended = True

@@ -1,5 +1,6 @@
 """What the gateway lets through, what it answers itself, and what it makes of upstreams that misbehave."""
 
+import select
 import socket
 import threading
 import time
@@ -339,6 +340,19 @@ def test_a_body_that_does_not_come_in_time_is_a_408(gateway, users):
             b"POST /api/users HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nX-Request-Timeout-Ms: 200\r\n\r\nabc"
         )
         is_problem(read_reply(link), 408)
+    assert users.received == []
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 1000", b"Transfer-Encoding: chunked"])
+def test_a_body_that_trickles_cannot_stretch_the_deadline(gateway, users, framing):
+    """Each byte comes in time, but the whole does not."""
+    with gateway.connect() as link:
+        link.sendall(b"POST /api/users HTTP/1.1\r\nHost: x\r\nX-Request-Timeout-Ms: 500\r\n" + framing + b"\r\n\r\n")
+        started = time.monotonic()
+        while not select.select([link], [], [], 0.05)[0]:
+            link.sendall(b"1" if framing.startswith(b"C") else b"1\r\nx\r\n")
+        is_problem(read_reply(link), 408)
+    assert time.monotonic() - started < 5
     assert users.received == []
 
 

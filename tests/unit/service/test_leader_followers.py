@@ -1,6 +1,7 @@
 """The worker under gunicorn as it is: connections kept, requests at once, an orderly end."""
 
 import contextlib
+import os
 import select
 import signal
 import socket
@@ -17,6 +18,8 @@ pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="needs epol
 
 APP = """
 import os, threading, time, pathlib
+from costlab.service import leader_followers
+leader_followers.HEAD_SECONDS = float(os.environ["HEAD_SECONDS"])
 meeting = threading.Barrier(3)
 
 def half():
@@ -49,15 +52,18 @@ def app(environ, start_response):
 
 
 class Server:
-    def __init__(self, folder, *options):
+    def __init__(self, folder, *options, head_seconds=10):
         (folder / "app.py").write_text(APP)
         self.folder = folder
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         worker = "costlab.service.leader_followers.LeaderFollowersWorker"
         command = ["gunicorn", "-k", worker, "-b", f"127.0.0.1:{self.port}", "--log-level", "warning", *options]
+        environment = os.environ | {"HEAD_SECONDS": str(head_seconds)}
         self.log = (folder / "log").open("wb")
-        self.process = subprocess.Popen([sys.executable, "-m", *command, "app:app"], cwd=folder, stderr=self.log)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command, "app:app"], cwd=folder, stderr=self.log, env=environment
+        )
         eventually(self.listens, within=20)
 
     def listens(self):
@@ -105,8 +111,8 @@ def exchange(link, path="/"):
 def serve(tmp_path):
     with contextlib.ExitStack() as servers:
 
-        def start(*options):
-            server = Server(tmp_path, *options)
+        def start(*options, **settings):
+            server = Server(tmp_path, *options, **settings)
             servers.callback(server.close)
             return server
 
@@ -136,6 +142,31 @@ def test_connections_without_a_request_hold_no_thread(serve):
     assert server.ask()[0] == 200
     for link in silent:
         link.close()
+
+
+def test_clients_that_are_slow_to_say_what_they_want_do_not_hold_the_threads(serve):
+    """Each has sent half a request, and then a byte now and then, which does not buy it more time."""
+    server = serve("--threads", "2", head_seconds=0.5)
+    slow = [server.connect() for _ in range(5)]
+    for link in slow:
+        link.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    with server.connect() as link:
+        send(link)
+        while not select.select([link], [], [], 0.1)[0]:
+            for one in slow:
+                with contextlib.suppress(ConnectionError):
+                    one.sendall(b"x")
+        assert receive(link)[0] == 200
+    for one in slow:
+        one.close()
+
+
+def test_time_for_the_head_begins_anew_with_each_request(serve):
+    server = serve("--threads", "1", head_seconds=0.5)
+    with server.connect() as link:
+        began = time.monotonic()
+        while time.monotonic() - began < 2:
+            assert exchange(link)[0] == 200
 
 
 def test_processes_share_the_socket(serve):
