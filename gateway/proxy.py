@@ -1,8 +1,8 @@
 """The proxy: plain WSGI in front of Flask, because Flask's routing and its request and response objects cost more
 than everything done here (docs/decisions.md).
 
-    who is it ─► over its rate? ─► a route? ─► by when ─► its body ─► upstream ─► answer
-    401          429, 503          404, 405    400        400, 408, 413  502, 503, 504
+    who is it ─► over its rate? ─► a route? ─► by when ─► its body ──► room? ─► upstream ─► answer
+    401          429, 503          404, 405    400        400, 408, 413  503    502, 503, 504
 """
 
 import time
@@ -20,6 +20,7 @@ from costlab.service.http_client import Answer, HttpClient, UpstreamError, Upstr
 from gateway import compress, headers, request_body, routes
 from gateway.api_keys import ApiKeys
 from gateway.rate_limit.limiter import RateLimiter
+from gateway.shed.shedder import Shedder
 
 DEFAULT_SECONDS = 10.0
 LONGEST_SECONDS = 30.0
@@ -47,6 +48,7 @@ class Proxy:
         self._keys = keys
         self._limiter = limiter
         self._flags = flags
+        self._shedder = Shedder(flags)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = _path(environ)
@@ -74,7 +76,7 @@ class Proxy:
         upstream = self._upstream(route, method)
         query = environ["QUERY_STRING"]
         target = path[len(routes.PREFIX) :]
-        answer = _call(
+        answer = self._call(
             upstream,
             method,
             f"{target}?{query}" if query else target,
@@ -102,6 +104,10 @@ class Proxy:
             return response
         status, written, body = response
         return status, *compress.compressed(coding, environ.get("HTTP_ACCEPT_ENCODING", ""), written, body)
+
+    def _call(self, *request: Any) -> Answer:
+        policy = self._flags["gateway.shed"]
+        return _call(*request) if policy == "off" else self._shedder.run(policy, lambda: _call(*request))
 
     def _upstream(self, route: routes.Route, method: str) -> HttpClient:
         cached = method == "GET" and self._flags["gateway.reads"] == "cache_proxy"

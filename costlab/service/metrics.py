@@ -88,6 +88,22 @@ RATE_LIMIT_DECISIONS = Counter(
     "unavailable (503).",
     ["outcome"],
 )
+SHED_REQUESTS = Counter(
+    "costlab_shed_requests",
+    "Requests load shedding decided on. policy: fixed, gradient2, codel, adaptive_lifo; outcome: admitted, shed (503).",
+    ["policy", "outcome"],
+)
+SHED_QUEUE_SECONDS = Histogram(
+    "costlab_shed_queue_seconds",
+    "Time a request waited in the gateway for room, admitted or shed in the end (codel, adaptive_lifo).",
+    buckets=_SHORT_SECONDS,
+)
+SHED_LIMIT = Gauge(
+    "costlab_shed_limit",
+    "Requests that may be under way at once, all processes together; 0 while nothing is shed.",
+    multiprocess_mode="livesum",
+)
+GOODPUT = Counter("costlab_goodput", "Requests answered 2xx within their deadline while load shedding is on.")
 COMPRESS_BYTES = Counter(
     "costlab_compress_bytes",
     "Bytes of answers the gateway compressed. coding: gzip, zstd; side: before, after.",
