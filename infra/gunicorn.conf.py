@@ -17,9 +17,10 @@ _metrics = os.environ.setdefault(
 shutil.rmtree(_metrics, ignore_errors=True)
 os.makedirs(_metrics)
 
-from costlab.service import lifecycle
+from costlab.service import fork_sharing, lifecycle, restart_flags
 from costlab.service.settings import ServerSettings, load
 
+os.environ.update(restart_flags.recorded(os.environ.get("COSTLAB_REDIS_URL", "")))
 _settings = load(ServerSettings, "gunicorn")
 
 bind = [_settings.bind, _settings.internal_bind]
@@ -27,6 +28,8 @@ workers = _settings.processes
 # costlab/service/leader_followers.py says what it saves; it needs epoll, so on macOS gunicorn's own threads serve.
 worker_class = "costlab.service.leader_followers.LeaderFollowersWorker" if hasattr(select, "epoll") else "gthread"
 threads = _settings.threads
+preload_app = _settings.preload == "on"
+_freezes = _settings.gc_freeze == "on"
 # No header of a caller changes what a request is: whom to trust is never asked, so that nobody need be looked up.
 forwarded_allow_ips = "*"
 secure_scheme_headers = {}
@@ -40,6 +43,20 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa:
 control_socket_disable = True
 accesslog = None
 loglevel = "warning"
+
+if _freezes:
+    fork_sharing.before_loading()
+
+
+def when_ready(server):
+    if preload_app:
+        fork_sharing.preloaded()
+    if _freezes:
+        fork_sharing.before_fork()
+
+
+def post_fork(server, worker):
+    fork_sharing.after_fork()
 
 
 def post_worker_init(worker):

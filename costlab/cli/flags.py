@@ -9,7 +9,7 @@ from rich.table import Table
 
 from costlab.failure import Failure
 from costlab.service.flags import Registry
-from costlab.stack import open_stack
+from costlab.stack import open_stack, restarting
 from costlab.stack.control import Control
 
 Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
@@ -37,6 +37,7 @@ def list_flags(target: Target = "local", as_json: AsJson = False) -> None:
             "value": values.get(flag.name, flag.default) if values else None,
             "default": flag.default,
             "allowed": flag.allowed(),
+            "kind": flag.kind,
             "owner": flag.owner,
             "help": flag.help,
         }
@@ -45,11 +46,11 @@ def list_flags(target: Target = "local", as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table("flag", "value" if values else "value (no stack runs)", "default", "allowed", "what it does")
+    table = Table("flag", "value" if values else "value (no stack runs)", "default", "allowed", "kind", "what it does")
     for row in rows:
         value = "" if row["value"] is None else f"{row['value']}"
         style = "bold" if values and row["value"] != row["default"] else None
-        table.add_row(row["name"], value, f"{row['default']}", row["allowed"], row["help"], style=style)
+        table.add_row(row["name"], value, f"{row['default']}", row["allowed"], row["kind"], row["help"], style=style)
     Console().print(table)
 
 
@@ -60,7 +61,7 @@ def set_flags(
     ],
     target: Target = "local",
 ) -> None:
-    """Set flags on the running stack; returns once every process has them."""
+    """Set flags on the running stack; returns once every process has them. Those of kind restart restart services."""
     _change(target, dict(_assignment(text) for text in assignments))
 
 
@@ -85,7 +86,9 @@ def _change(target: str, changes: dict[str, str | None]) -> None:
         Registry.load().parse(changes)
     except ValueError as error:
         raise FlagError(str(error)) from error
-    revision = _control(target).set_flags(changes)
+    revision, restarted = restarting.set_flags(open_stack(target), changes)
+    if restarted:
+        typer.echo(f"restarted: {', '.join(restarted)}")
     typer.echo(f"in force in every process (revision {revision})")
 
 

@@ -14,7 +14,7 @@ import orjson
 from flask import Flask, request
 from flask.json.provider import JSONProvider
 
-from costlab.service import health, internal, logs, metrics, openapi, problem, redis_client
+from costlab.service import health, internal, logs, metrics, openapi, problem, redis_client, restart_flags
 from costlab.service.database import Database
 from costlab.service.door import ROUTE, Door
 from costlab.service.flags import Flags, Registry
@@ -46,7 +46,8 @@ class Service:
         self.name = name
         self.redis = redis_client.connect(settings.redis_url)
         registry = Registry.load()
-        self.flags = Flags(registry, self.redis, metrics.FLAGS_REVISION.labels(name).set)
+        applied = metrics.FLAGS_REVISION.labels(name).set
+        self.flags = Flags(registry, self.redis, applied, restart_flags.running(settings))
         self.tracing = Tracing(name, self.flags, settings.otlp_endpoint, edge)
         self._checks: dict[str, health.Check] = {}
         self._starts: list[Callable[[], None]] = [self.flags.start, self.tracing.start]

@@ -1,10 +1,11 @@
-"""Live flags: every knob of the system, set once, in force in every process in under a second.
+"""Flags: every knob of the system, set once, in force in every process in under a second.
 
     costlab flags set ──► any service's internal port ──► Redis: hash of values + revision, one message
                                                               │
               each process: a thread that listens, and re-reads every second ──► a dict
 
 Reading a flag is a dict look-up in the process. When Redis is away the last values stay in force.
+Flags of kind "restart" are recorded in the same place, and read by the next process (restart_flags.py).
 """
 
 import threading
@@ -24,6 +25,8 @@ VALUES = "costlab:flags"
 REVISION = "costlab:flags:revision"
 CHANNEL = "costlab:flags"
 REREAD_SECONDS = 1.0
+
+KINDS = ("live", "restart")
 
 Value = str | float | int
 
@@ -65,6 +68,7 @@ class Flag:
     high: float = 0
     whole: bool = False
     also: tuple[str, ...] = ()
+    kind: str = "live"
 
     def allowed(self) -> str:
         """What may be set, in words: ``off or ttl``, ``1 to 64 (whole), or none``."""
@@ -122,9 +126,11 @@ class Registry:
 
 
 def _flag(name: str, row: Mapping[str, Any]) -> Flag:
-    known = {"values", "number", "integer", "also", "default", "owner", "help"}
+    known = {"values", "number", "integer", "also", "default", "owner", "help", "kind"}
     if unknown := set(row) - known:
         raise ValueError(f"flags.toml: {name}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    if row.get("kind", "live") not in KINDS:
+        raise ValueError(f"flags.toml: {name}: kind is {problem.join(KINDS)}")
     low, high = row.get("number") or row.get("integer") or (0, 0)
     flag = Flag(
         name=name,
@@ -136,6 +142,7 @@ def _flag(name: str, row: Mapping[str, Any]) -> Flag:
         high=high,
         whole="integer" in row,
         also=tuple(row.get("also", ())),
+        kind=row.get("kind", "live"),
     )
     return replace(flag, default=flag.parse(flag.default))
 
@@ -149,13 +156,18 @@ class FlagStore:
 
     def read(self) -> tuple[int, dict[str, Value]] | None:
         """Revision and values of all flags; None when nothing was ever set (or Redis lost it)."""
+        held = self.given()
+        return None if held is None else (held[0], self._registry.defaults() | held[1])
+
+    def given(self) -> tuple[int, dict[str, Value]] | None:
+        """Revision and the values somebody has set; None when nothing was ever set (or Redis lost it)."""
         pipe = self._redis.pipeline(transaction=True)
         pipe.get(REVISION)
         pipe.hgetall(VALUES)
         revision, raw = pipe.execute()
         if revision is None:
             return None
-        return int(revision), self._registry.defaults() | self._known(raw)
+        return int(revision), self._known(raw)
 
     def set(self, changes: Mapping[str, object]) -> int:
         """Set all of ``changes`` at once (None: back to the default); the new revision."""
@@ -179,13 +191,19 @@ class Flags:
     """The flags in force in this process.
 
     ``flags["cache.ttl"]`` is a dict look-up. ``start`` takes over what Redis holds and follows it, ``stop`` ends that.
-    ``applied`` is called with each revision once it is in force.
+    ``applied`` is called with each revision once it is in force. ``fixed``: what this process was started with, and
+    no revision changes.
     """
 
     def __init__(
-        self, registry: Registry, redis: Redis, applied: Callable[[int], None] = lambda revision: None
+        self,
+        registry: Registry,
+        redis: Redis,
+        applied: Callable[[int], None] = lambda revision: None,
+        fixed: Mapping[str, Value] | None = None,
     ) -> None:
-        self._values = registry.defaults()
+        self._fixed = dict(fixed or {})
+        self._values = registry.defaults() | self._fixed
         self._store = FlagStore(redis, registry)
         self._redis = redis
         self._applied = applied
@@ -216,7 +234,7 @@ class Flags:
         if held is None or held[0] == self._revision:
             return
         revision, values = held
-        self._values = values
+        self._values = values | self._fixed
         self._revision = revision
         for listener in self._listeners:
             listener()

@@ -212,6 +212,13 @@ SLOT_WAIT_SECONDS = Histogram(
 )
 SLOTS_REFUSED = Counter("costlab_slots_refused", "Requests that got no slot before their deadline.")
 
+# Worker processes
+FROZEN_OBJECTS = Gauge(
+    "costlab_gc_frozen_objects",
+    "Objects loaded before the worker process was forked that its garbage collector leaves alone.",
+    multiprocess_mode="livemax",
+)
+
 
 def render() -> bytes:
     """All metrics of the service, over all its processes, in the Prometheus text format."""

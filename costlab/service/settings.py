@@ -45,6 +45,8 @@ class ServerSettings(BaseSettings):
     internal_bind: Bind = Field("127.0.0.1:9000", description="where metrics and flags answer; never public")
     processes: int = Field(1, ge=1, le=64, description="worker processes of gunicorn")
     threads: int = Field(8, ge=1, le=256, description="threads of each worker process")
+    preload: Literal["off", "on"] = Field("off", description="load the service before the worker processes are forked")
+    gc_freeze: Literal["off", "on"] = Field("off", description="keep the garbage collector off what was loaded by then")
 
     def internal_port(self) -> int:
         """The port number of the internal socket."""

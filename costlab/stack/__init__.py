@@ -87,8 +87,8 @@ class Stack(Protocol):
     def kill(self, service: str, signal: int) -> None:
         """Send ``signal`` to every process of ``service``."""
 
-    def restart(self, service: str) -> None:
-        """Stop ``service`` in an orderly way and start it with the environment as it is now; returns when ready."""
+    def restart(self, *services: str) -> None:
+        """Stop ``services`` in an orderly way and start them with the environment as it is now; returns when ready."""
 
 
 def open_stack(target: str, state: Path | None = None, port_base: int | None = None) -> Stack:

@@ -133,10 +133,11 @@ class ComposeStack:
         self._compose("start", self._known(service))
         self._wait_healthy([service], lambda _line: None)
 
-    def restart(self, service: str) -> None:
-        """Stop ``service`` in an orderly way and start it with the environment as it is now; returns when healthy."""
-        self._compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", self._known(service))
-        self._wait_healthy([service], lambda _line: None)
+    def restart(self, *services: str) -> None:
+        """Stop ``services`` in an orderly way, start them with the environment as it is now; returns when healthy."""
+        names = [self._known(service) for service in services]
+        self._compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", *names)
+        self._wait_healthy(names, lambda _line: None)
 
     # Starting
 

@@ -29,9 +29,9 @@ class Control:
         self._urls = dict(urls)
         self._token = token
 
-    def flags(self) -> dict[str, object]:
-        """The values in force."""
-        return self._call("GET", "/flags")["flags"]
+    def flags(self, service: str | None = None) -> dict[str, object]:
+        """The values in force, in ``service`` or in any."""
+        return self._call("GET", "/flags", service=service)["flags"]
 
     def set_flags(self, changes: Mapping[str, object]) -> int:
         """Set ``changes`` (None: back to the default) and return the revision once every process has applied it."""
@@ -57,8 +57,8 @@ class Control:
         """The lowest revision in force in any process of ``service``."""
         return next((value for name, _, value in self.metrics(service) if name == _REVISION), 0)
 
-    def _call(self, method: str, path: str, document: object = None) -> dict:
-        url = next(iter(self._urls.values())) + path
+    def _call(self, method: str, path: str, document: object = None, service: str | None = None) -> dict:
+        url = self._urls[service or next(iter(self._urls))] + path
         body = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(url, body, method=method)  # noqa: S310 - loopback
         request.add_header("Authorization", f"Bearer {self._token}")

@@ -149,17 +149,20 @@ class LocalStack:
             raise StackError(f"{service} does not run")
         processes.send(found, signal)
 
-    def restart(self, service: str) -> None:
-        """Stop ``service``, start it with the settings of the environment as it is now, wait until it is ready."""
-        self._service(service)
+    def restart(self, *services: str) -> None:
+        """Stop ``services`` and start them with the settings of the environment as it is now; returns when ready."""
+        for service in services:
+            self._service(service)
         with _disk_errors(self._state), alone(self._state / "lock", _say_nothing):
-            if service not in self._programs():
-                raise StackError(f"{service} cannot be restarted: the stack is not up (costlab up)")
-            changed = self._translated({**self._given, **os.environ, **_fixed(self._recorded())}).services[service]
-            program = self._program(changed)
-            self._supervisor.stop([service], STOP_SECONDS)
-            self._supervisor.write_script(program)
-            bring_up(self._supervisor, [changed], _say_nothing)
+            if absent := [service for service in services if service not in self._programs()]:
+                raise StackError(f"{', '.join(absent)} cannot be restarted: the stack is not up (costlab up)")
+            topology = self._translated({**self._given, **os.environ, **_fixed(self._recorded())})
+            changed = [service for name, service in topology.services.items() if name in services]
+            programs = [self._program(service) for service in changed]
+            self._supervisor.stop(services, STOP_SECONDS)
+            for program in programs:
+                self._supervisor.write_script(program)
+            bring_up(self._supervisor, changed, _say_nothing)
 
     # Starting
 

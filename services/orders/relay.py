@@ -66,17 +66,20 @@ class Relay:
         self._dsn = dsn
         self._publish = redis.register_script(Path(__file__).with_name("publish.lua").read_text())
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._thread: threading.Thread | None = None
         self._trouble = ""
 
     def start(self) -> None:
         """Begin to publish."""
+        # Made here: one made before a fork counts as ended after it.
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop after the batch at hand."""
         self._stopped.set()
-        self._thread.join(timeout=2 * POLL_SECONDS)
+        if self._thread is not None:
+            self._thread.join(timeout=2 * POLL_SECONDS)
 
     def _run(self) -> None:
         """Whatever breaks, PostgreSQL or Redis: begin again with a new connection, which gives the lock back too."""

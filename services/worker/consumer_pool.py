@@ -36,18 +36,20 @@ class ConsumerPool:
         self._wanted: tuple[str, int] | None = None
         self._pool: Pool | None = None
         self._switching = True
-        self._keeper = threading.Thread(target=self._keep, name="consumer-pool", daemon=True)
+        self._keeper: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to take jobs."""
         self._flags.on_change(self._changed.set)
+        # Made here: one made before a fork counts as ended after it.
+        self._keeper = threading.Thread(target=self._keep, name="consumer-pool", daemon=True)
         self._keeper.start()
 
     def stop(self) -> None:
         """Take no more jobs; returns when those in hand are done."""
         self._stopped = True
         self._changed.set()
-        if self._keeper.is_alive():
+        if self._keeper is not None:
             self._keeper.join()
 
     def check(self) -> None:
