@@ -40,7 +40,7 @@ class Eviction:
     def __init__(self, redis: Redis, flags: Flags) -> None:
         self._redis = redis
         self._flags = flags
-        self._token = secrets.token_bytes(8)
+        self._token = b""
         self._changed = threading.Event()
         self._stopped = False
         self._complained = False
@@ -77,6 +77,8 @@ class Eviction:
         }
 
     def _is_keeper(self) -> bool:
+        # Drawn only now: processes forked from one another must not take each other for themselves.
+        self._token = self._token or secrets.token_bytes(8)
         if self._redis.set(KEEPER, self._token, nx=True, px=LEASE_MILLISECONDS):
             return True
         # Should the lease pass to another process between these two, both set the same.

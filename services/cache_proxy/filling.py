@@ -86,17 +86,23 @@ class Filling:
         try:
             fetched = self._fetching.fetch(read)
         except problem.Problem:
-            if self._is_fresh(read):
-                return self._from_cache(read, read.entry)
-            raise
-        if fetched.answer.status >= 500 and self._is_fresh(read):
-            return self._from_cache(read, read.entry)
-        return _from_origin(read, fetched, "; detail=early")
+            entry = self._still_fresh(read)
+            if entry is None:
+                raise
+            return self._from_cache(read, entry)
+        entry = self._still_fresh(read) if fetched.answer.status >= 500 else None
+        return _from_origin(read, fetched, "; detail=early") if entry is None else self._from_cache(read, entry)
 
-    def _is_fresh(self, read: Read) -> bool:
-        """Whether the answer that was stored when this read began is fresh now."""
-        fresh = read.strategy.freshness(read.entry, self._flags["cache.ttl"])
-        return self._clock() - read.entry.stored_at < fresh
+    def _still_fresh(self, read: Read) -> Entry | None:
+        """The stored answer if it is fresh now; looked up again, because its path may have changed in the meantime."""
+        try:
+            _, entry = self._cache.look_up(read.path, read.target)
+        except CacheAway:
+            return None
+        if entry is None or entry.status == NOT_FOUND:
+            return None
+        fresh = read.strategy.freshness(entry, self._flags["cache.ttl"])
+        return entry if self._clock() - entry.stored_at < fresh else None
 
     # Once for all callers of this process
 

@@ -119,3 +119,12 @@ def test_an_early_fetch_that_fails_after_the_expiry_is_a_failure(early):
 
     early.origin.answer = failing
     assert early.get("/users/7").status_code == 503
+
+
+def test_an_early_fetch_that_fails_brings_nothing_back_that_has_changed_meanwhile(early):
+    def failing(request):
+        early.invalidate("/users/7")
+        return Response(b"{}", 503)
+
+    early.origin.answer = failing
+    assert early.get("/users/7").status_code == 503
