@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from costlab.failure import Failure
 from costlab.service.flags import Registry
@@ -46,12 +47,23 @@ def list_flags(target: Target = "local", as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table("flag", "value" if values else "value (no stack runs)", "default", "allowed", "kind", "what it does")
+    console = Console()
     for row in rows:
-        value = "" if row["value"] is None else f"{row['value']}"
-        style = "bold" if values and row["value"] != row["default"] else None
-        table.add_row(row["name"], value, f"{row['default']}", row["allowed"], row["kind"], row["help"], style=style)
-    Console().print(table)
+        _show(row, console)
+    if not values:
+        console.print("no stack runs; these are the defaults", style="dim")
+
+
+def _show(row: dict[str, object], console: Console) -> None:
+    """One flag in three lines that fit a terminal; what is not at its default stands out."""
+    value = row["default"] if row["value"] is None else row["value"]
+    changed = value != row["default"]
+    line = Text(f"{row['name']} = {value}", style="bold yellow" if changed else "bold")
+    line.append(f"   default {row['default']}" if changed else "", style="dim")
+    line.append("   restarts services" if row["kind"] == "restart" else "", style="dim")
+    console.print(line)
+    console.print(Padding(Text(str(row["help"])), (0, 0, 0, 4)))
+    console.print(Padding(Text(f"allowed: {row['allowed']}", style="dim"), (0, 0, 0, 4)))
 
 
 @commands.command("set")
