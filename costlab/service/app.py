@@ -19,6 +19,7 @@ from costlab.service.database import Database
 from costlab.service.door import ROUTE, Door
 from costlab.service.flags import Flags, Registry
 from costlab.service.http_client import HttpClient
+from costlab.service.readiness import Check
 from costlab.service.settings import ServiceSettings
 from costlab.service.slots import Slots
 from costlab.service.tracing import Tracing
@@ -49,16 +50,16 @@ class Service:
         applied = metrics.FLAGS_REVISION.labels(name).set
         self.flags = Flags(registry, self.redis, applied, restart_flags.running(settings))
         self.tracing = Tracing(name, self.flags, settings.otlp_endpoint, edge)
-        self._checks: dict[str, health.Check] = {}
+        self._health = health.Health(self.flags)
         self._starts: list[Callable[[], None]] = [self.flags.start, self.tracing.start]
         self._stops: list[Callable[[], None]] = [self.redis.close, self.flags.stop, self.tracing.stop]
 
         self.app = _flask(name)
-        self.app.register_blueprint(health.blueprint(self._checks))
+        self.app.register_blueprint(self._health.blueprint())
         if not edge:
             self.app.add_url_rule("/openapi.json", view_func=self._openapi)
         inside = _flask(f"{name}-internal")
-        inside.register_blueprint(health.blueprint(self._checks))
+        inside.register_blueprint(self._health.blueprint())
         inside.register_blueprint(internal.blueprint(registry, self.flags, self.redis, settings.token_file))
         self.door = Door(self.app.wsgi_app, inside.wsgi_app, settings.internal_port(), self.tracing)
         self.app.wsgi_app = self.door
@@ -67,7 +68,7 @@ class Service:
     def database(self, dsn: str) -> Database:
         """PostgreSQL under ``dsn``; the service is ready only while it answers."""
         database = Database(dsn, self.flags, self.tracing, self.name)
-        self.check("postgres", database.ping)
+        self.check("postgres", database.ping, dependency=True)
         self.on_stop(database.close)
         return database
 
@@ -81,9 +82,9 @@ class Service:
         """Put a slot pool, as these two flags say, in front of the service's own routes."""
         Slots(self.flags, slots, milliseconds).install(self.app)
 
-    def check(self, name: str, check: health.Check) -> None:
-        """Make readiness depend on ``check`` (raises when not ready)."""
-        self._checks[name] = check
+    def check(self, name: str, check: Check, dependency: bool = False) -> None:
+        """Make readiness depend on ``check`` (raises when not ready): of this process, or of a ``dependency``."""
+        self._health.add(name, check, dependency)
 
     def on_start(self, action: Callable[[], None]) -> None:
         """Run ``action`` in each worker process before it serves."""

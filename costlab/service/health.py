@@ -1,40 +1,77 @@
 """Liveness and readiness: is the process running, and should it be sent requests?
 
-``/livez`` answers 200 as long as the process answers at all. ``/readyz`` runs the service's checks and names those
-that fail.
+``/livez`` answers 200 as long as the process answers at all. ``/readyz`` answers 200 or 503 as the flag
+``service.probe`` says (costlab/service/readiness.py), with each check: what it said and how long it took.
+
+    {"status": "ok", "probe": "deep", "checks": {"postgres": "ok"}, "milliseconds": {"postgres": 0.8}}
 """
 
-from collections.abc import Callable, Mapping
+import time
 
 import orjson
 from flask import Blueprint, Response
 
+from costlab.service import metrics
+from costlab.service.flags import Flags
+from costlab.service.readiness import BoundedCheck, Check, FailOpen, Result, ask, perform
+
 NAME = "health"
 
-Check = Callable[[], None]
+
+class Health:
+    """The checks of a service: ``own`` ones of the process, and of what it depends on."""
+
+    def __init__(self, flags: Flags) -> None:
+        self._flags = flags
+        self._own: dict[str, Check] = {}
+        self._dependencies: dict[str, BoundedCheck] = {}
+        self._fail_open = FailOpen()
+
+    def add(self, name: str, check: Check, dependency: bool) -> None:
+        """``check`` raises when the process, or what it depends on, cannot do its work."""
+        if dependency:
+            self._dependencies[name] = BoundedCheck(check)
+        else:
+            self._own[name] = check
+
+    def blueprint(self) -> Blueprint:
+        """The routes /livez and /readyz."""
+        routes = Blueprint(NAME, __name__)
+
+        @routes.get("/livez")
+        def livez() -> Response:
+            return Response(b'{"status":"ok"}', content_type="application/json")
+
+        @routes.get("/readyz")
+        def readyz() -> Response:
+            ready, document = self.readiness(time.monotonic())
+            return Response(orjson.dumps(document), 200 if ready else 503, content_type="application/json")
+
+        return routes
+
+    def readiness(self, now: float) -> tuple[bool, dict[str, object]]:
+        """Whether to send this replica requests, and the document that says why."""
+        probe = self._flags["service.probe"]
+        own = {name: perform(check) for name, check in self._own.items()}
+        asked = {} if probe == "shallow" else ask(self._dependencies)
+        failed = [name for name, result in asked.items() if not result.ok]
+        # Also in mode deep, so that it is known how long something has failed when the mode changes.
+        warning = self._fail_open.warning(asked, failed, now)
+        opened = bool(failed) and probe == "deep_fail_open" and warning is not None
+        ready = all(result.ok for result in own.values()) and (not failed or opened)
+        document = _document(probe, ready, own | asked)
+        if ready and opened:
+            document["warning"] = warning
+        metrics.READINESS.labels(probe, "unready" if not ready else "failed_open" if opened else "ready").inc()
+        return ready, document
 
 
-def blueprint(checks: Mapping[str, Check]) -> Blueprint:
-    """The routes /livez and /readyz. A check raises when the service cannot do its work."""
-    routes = Blueprint(NAME, __name__)
-
-    @routes.get("/livez")
-    def livez() -> Response:
-        return Response(b'{"status":"ok"}', content_type="application/json")
-
-    @routes.get("/readyz")
-    def readyz() -> Response:
-        results = {name: _result(check) for name, check in checks.items()}
-        ready = all(result == "ok" for result in results.values())
-        document = {"status": "ok" if ready else "unavailable", "checks": results}
-        return Response(orjson.dumps(document), 200 if ready else 503, content_type="application/json")
-
-    return routes
-
-
-def _result(check: Check) -> str:
-    try:
-        check()
-    except Exception as error:  # noqa: BLE001 - any reason for not being ready is reported, not raised
-        return str(error) or type(error).__name__
-    return "ok"
+def _document(probe: str, ready: bool, results: dict[str, Result]) -> dict[str, object]:
+    for name, result in results.items():
+        metrics.CHECK_SECONDS.labels(name).observe(result.seconds)
+    return {
+        "status": "ok" if ready else "unavailable",
+        "probe": probe,
+        "checks": {name: result.said for name, result in results.items()},
+        "milliseconds": {name: round(1000 * result.seconds, 3) for name, result in results.items()},
+    }

@@ -205,6 +205,15 @@ WORKER_CONSUMERS = Gauge(
 POOL_SWITCHES = Counter("costlab_worker_pool_switches", "Times one pool of consumers was drained for another.")
 CONSUMERS_REPLACED = Counter("costlab_consumers_replaced", "Consumer processes started in place of one that died.")
 
+# Readiness
+READINESS = Counter(
+    "costlab_readiness_answers",
+    "Answers to /readyz. probe: shallow, deep, deep_fail_open; outcome: ready, unready, failed_open (ready in spite of "
+    "a dependency).",
+    ["probe", "outcome"],
+)
+CHECK_SECONDS = Histogram("costlab_check_duration_seconds", "Time a readiness check took.", ["check"], buckets=_SECONDS)
+
 # Slot pool
 SLOTS_IN_USE = Gauge("costlab_slots_in_use", "Slots of the slot pool that are held.", multiprocess_mode="livesum")
 SLOT_WAIT_SECONDS = Histogram(

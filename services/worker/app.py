@@ -24,6 +24,6 @@ def create(settings: WorkerSettings) -> Service:
     consumers = ConsumerPool(service.flags, settings, assembly.consumer)
     service.on_start(consumers.start)
     service.on_stop(consumers.stop)
-    service.check("redis", service.redis.ping)
+    service.check("redis", service.redis.ping, dependency=True)
     service.check("consumers", consumers.check)
     return service
