@@ -19,6 +19,7 @@ from costlab.service.flags import Flags
 from costlab.service.http_client import Answer, HttpClient, UpstreamError, UpstreamRefused, UpstreamTimeout
 from gateway import compress, headers, request_body, routes
 from gateway.api_keys import ApiKeys
+from gateway.hedge import SAFE, Hedger
 from gateway.rate_limit.limiter import RateLimiter
 from gateway.shed.shedder import Shedder
 
@@ -49,6 +50,7 @@ class Proxy:
         self._limiter = limiter
         self._flags = flags
         self._shedder = Shedder(flags)
+        self._hedger = Hedger(flags)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = _path(environ)
@@ -107,7 +109,13 @@ class Proxy:
 
     def _call(self, *request: Any) -> Answer:
         policy = self._flags["gateway.shed"]
-        return _call(*request) if policy == "off" else self._shedder.run(policy, lambda: _call(*request))
+        return self._hedged(*request) if policy == "off" else self._shedder.run(policy, lambda: self._hedged(*request))
+
+    def _hedged(self, client: HttpClient, method: str, *rest: Any) -> Answer:
+        kind = self._flags["gateway.hedge"]
+        if kind == "off" or method not in SAFE:
+            return _call(client, method, *rest)
+        return self._hedger.run(kind, client.upstream, lambda: _call(client, method, *rest))
 
     def _upstream(self, route: routes.Route, method: str) -> HttpClient:
         cached = method == "GET" and self._flags["gateway.reads"] == "cache_proxy"

@@ -103,6 +103,12 @@ SHED_LIMIT = Gauge(
     "Requests that may be under way at once, all processes together; 0 while nothing is shed.",
     multiprocess_mode="livesum",
 )
+HEDGES = Counter(
+    "costlab_hedges",
+    "Requests that were late while hedging is on. outcome: sent (a second time), won (by the second), capped (not sent "
+    "again: too many were), busy (no thread free).",
+    ["upstream", "outcome"],
+)
 GOODPUT = Counter("costlab_goodput", "Requests answered 2xx within their deadline while load shedding is on.")
 COMPRESS_BYTES = Counter(
     "costlab_compress_bytes",
