@@ -3,7 +3,7 @@
 import secrets
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from costlab.service.flags import Registry
@@ -11,11 +11,12 @@ from gateway.rate_limit import limiter
 from gateway.rate_limit.quota import Decision, Quota
 from tests.services.gateway.timeline import (
     ALGORITHMS,
-    LARGEST,
     QUOTAS,
     START,
     TIMELINES,
+    WAITS,
     admitted,
+    moments_of,
     most_within,
     replay,
     state_after,
@@ -101,10 +102,10 @@ def named(request):
     return ALGORITHMS[request.param], text + "redis.call('PERSIST', KEYS[1])\nreturn answer"
 
 
-@settings(max_examples=60)
-@given(quota=st.one_of(QUOTAS, LARGEST), moments=TIMELINES)
-def test_the_lua_script_decides_the_same_on_the_same_timeline(named, redis_client, quota, moments):
+@given(quota=st.builds(Quota, st.integers(1, 100_000), st.integers(1, 8)), waits=WAITS)
+def test_the_lua_script_decides_the_same_on_the_same_timeline(named, redis_client, quota, waits):
     algorithm, text = named
+    moments = moments_of(algorithm, quota, waits)
     key = f"test:rate_limit:{secrets.token_hex(8)}"
     script = redis_client.register_script(text)
     with redis_client.pipeline(transaction=False) as pipe:

@@ -1,11 +1,14 @@
 """The sliding window, beside the rules of test_rate_limit_rules.py: its error, and its arithmetic."""
 
+import secrets
 from fractions import Fraction
 
 from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.rate_limit import sliding_window
-from gateway.rate_limit.quota import Quota
+from gateway.rate_limit.limiter import SCRIPTS
+from gateway.rate_limit.quota import Decision, Quota
 from gateway.rate_limit.sliding_window import Counts
 from tests.services.gateway.timeline import QUOTAS, START, TIMELINES, admitted, most_within, replay
 
@@ -57,3 +60,21 @@ def test_a_request_is_refused_exactly_when_the_weighed_count_leaves_no_room(quot
         assert decision.admitted == (weighed + 1 <= quota.burst)
         if decision.admitted:
             passed.append(now)
+
+
+@given(
+    rate=st.sampled_from([0.1, 0.3, 7, 99_999]),
+    burst=st.sampled_from([1, 99_991, 100_000]),
+    shares=st.tuples(*[st.floats(0, 1)] * 3),
+)
+def test_the_lua_script_is_exact_with_the_largest_numbers_the_flags_allow(redis_client, rate, burst, shares):
+    """Products of counts and windows reach 10^17, beyond what a Lua number holds; the script takes them apart."""
+    quota, key = Quota(rate, burst), f"test:sliding_window:{secrets.token_hex(8)}"
+    start = START - START % quota.window
+    state = Counts(start, int(shares[0] * burst), int(shares[1] * burst))
+    now = start + int(shares[2] * (quota.window - 1))
+    redis_client.set(key, "{} {} {}".format(*state))
+    answer = redis_client.register_script(SCRIPTS["sliding_window"])([key], [quota.interval, burst, now])
+    redis_client.delete(key)
+    expected, _ = sliding_window.decide(quota.interval, burst, state, now)
+    assert Decision(answer[0] == 1, *answer[1:]) == expected
