@@ -19,6 +19,7 @@ from costlab.service.database import Database
 from costlab.service.door import ROUTE, Door
 from costlab.service.flags import Flags, Registry
 from costlab.service.http_client import HttpClient
+from costlab.service.profiling import Profiling
 from costlab.service.readiness import Check
 from costlab.service.settings import ServiceSettings
 from costlab.service.slots import Slots
@@ -62,7 +63,10 @@ class Service:
         inside.register_blueprint(self._health.blueprint())
         inside.register_blueprint(internal.blueprint(registry, self.flags, self.redis, settings.token_file))
         self.door = Door(self.app.wsgi_app, inside.wsgi_app, settings.internal_port(), self.tracing)
-        self.app.wsgi_app = self.door
+        profiling = Profiling(self.door, self.flags, settings.internal_port())
+        self.app.wsgi_app = profiling
+        self.on_stop(profiling.stop)
+        inside.add_url_rule("/profile", view_func=profiling.document)
         self.app.extensions["costlab"] = self
 
     def database(self, dsn: str) -> Database:

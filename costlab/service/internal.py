@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from redis import Redis
 from redis.exceptions import RedisError
 
-from costlab.service import metrics, problem
+from costlab.service import metrics, problem, profiling
 from costlab.service.flags import Flags, FlagStore, Registry
 
 
@@ -29,7 +29,9 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
     def change() -> Response:
         _authorize(token_file)
         try:
-            return _json({"revision": store.set(_changes())})
+            changes = _changes()
+            profiling.refuse(changes)
+            return _json({"revision": store.set(changes)})
         except ValueError as error:
             raise problem.Invalid(str(error)) from error
         except RedisError as error:

@@ -211,6 +211,9 @@ WORKER_CONSUMERS = Gauge(
 POOL_SWITCHES = Counter("costlab_worker_pool_switches", "Times one pool of consumers was drained for another.")
 CONSUMERS_REPLACED = Counter("costlab_consumers_replaced", "Consumer processes started in place of one that died.")
 
+# Profiling
+REQUESTS_PROFILED = Counter("costlab_requests_profiled", "Requests whose every call was timed (profiling=cprofile).")
+
 # Readiness
 READINESS = Counter(
     "costlab_readiness_answers",
