@@ -185,6 +185,12 @@ DUAL_WRITES = Counter(
 IDEMPOTENCY_KEYS_IGNORED = Counter(
     "costlab_idempotency_keys_ignored", "Orders placed without regard to their key, because keys are switched off."
 )
+CATALOGUE_PROCESSES = Gauge(
+    "costlab_catalogue_processes",
+    "Processes of orders that answer from a catalogue of this memory layout.",
+    ["layout"],
+    multiprocess_mode="livesum",
+)
 ORDERS_INDEX = Gauge(
     "costlab_orders_index",
     "1 while the index of order histories is there and valid.",

@@ -7,7 +7,6 @@ from costlab.service.app import Service
 from costlab.service.invalidation import Invalidation
 from costlab.service.settings import load
 from services.orders import routes, stock
-from services.orders.catalogue.columnar import Columnar
 from services.orders.catalogue.loader import CatalogueLoader
 from services.orders.history_index import HistoryIndex
 from services.orders.json_codec import JsonCodec
@@ -32,13 +31,13 @@ def create_app() -> Flask:
         direct=service.client("users", settings.users_url),
         cached=service.client("cache-proxy", settings.cache_proxy_url),
     )
-    catalogue = CatalogueLoader(database, Columnar)
-    service.on_start(catalogue.start)
-    service.on_stop(catalogue.stop)
+    catalogue = CatalogueLoader(database, service.flags)
+    service.on_start(catalogue.follower.start)
+    service.on_stop(catalogue.follower.stop)
     service.check("catalogue", catalogue.check)
     index = HistoryIndex(database, service.flags)
-    service.on_start(index.start)
-    service.on_stop(index.stop)
+    service.on_start(index.follower.start)
+    service.on_stop(index.follower.stop)
     relay = Relay(settings.relay_url(), service.redis)
     service.on_start(relay.start)
     service.on_stop(relay.stop)

@@ -16,19 +16,17 @@ The lock is tried, never waited for in PostgreSQL: the waiting statement would b
 Source: PostgreSQL documentation, "Building Indexes Concurrently"; Winand, "Use The Index, Luke".
 """
 
-import threading
 from contextlib import closing
 
-import psycopg2
 from psycopg2.extensions import cursor
 
 from costlab.service import logs, metrics
 from costlab.service.database import Database
 from costlab.service.flags import Flags
+from services.orders.flag_follower import FlagFollower
 
 FLAG = "orders.index"
 LOOK_SECONDS = 0.05
-RETRY_SECONDS = 1.0
 _LOCK = 0x696E646578  # "index": held by the process that builds or drops
 _BUILD_SECONDS = 120
 _STATE = "select indisvalid from pg_index where indexrelid = to_regclass('orders_history')"
@@ -42,53 +40,18 @@ class HistoryIndex:
     def __init__(self, database: Database, flags: Flags) -> None:
         self._database = database
         self._flags = flags
-        self._in_force: str | None = None
-        self._due = threading.Event()
-        self._stopped = threading.Event()
-        # A change that comes while the last one is being reported done must not be reported done with it.
-        self._reporting = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="history-index", daemon=True)
-        flags.on_change(self._note)
+        self.follower = FlagFollower(flags, FLAG, self._settle)
 
-    def start(self) -> None:
-        """Begin to follow the flag."""
-        self._note()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop following. A statement at work in PostgreSQL is left to finish there."""
-        self._stopped.set()
-        self._due.set()
-        self._thread.join(timeout=RETRY_SECONDS)
-
-    def _note(self) -> None:
-        with self._reporting:
-            if self._flags[FLAG] != self._in_force:
-                metrics.FLAG_PENDING.labels(FLAG).set(1)
-                self._due.set()
-
-    def _run(self) -> None:
-        while not self._stopped.is_set():
-            self._due.wait()
-            self._due.clear()
-            try:
-                self._settle()
-            except psycopg2.Error as error:
-                logs.get("history-index").warning("index.not_settled", extra={"reason": str(error).strip()})
-                self._due.set()
-                self._stopped.wait(RETRY_SECONDS)
-
-    def _settle(self) -> None:
+    def _settle(self) -> str:
         """Return when the index is as the flag says, whoever made it so."""
         # A plain cursor: these statements are no request's, and are not counted as such.
         with closing(self._database.dedicated()) as link, link.cursor(cursor_factory=cursor) as statements:
             statements.execute("set statement_timeout = %s", [f"{_BUILD_SECONDS}s"])
-            while (state := _state(statements)) != self._flags[FLAG]:
-                if self._stopped.is_set():
-                    return
+            while (state := _state(statements)) != self._flags[FLAG] and not self.follower.stopped.is_set():
                 if not self._change(statements):
-                    self._stopped.wait(LOOK_SECONDS)
-        self._report(state)
+                    self.follower.stopped.wait(LOOK_SECONDS)
+        metrics.ORDERS_INDEX.set(state == "on")
+        return state
 
     def _change(self, statements: cursor) -> bool:
         """Build or drop, if this is the process that may; whether it was."""
@@ -102,13 +65,6 @@ class HistoryIndex:
             logs.get("history-index").info("index.built" if state == "off" else "index.dropped")
         statements.execute("select pg_advisory_unlock(%s)", [_LOCK])
         return True
-
-    def _report(self, state: str) -> None:
-        metrics.ORDERS_INDEX.set(state == "on")
-        with self._reporting:
-            self._in_force = state
-            if state == self._flags[FLAG]:
-                metrics.FLAG_PENDING.labels(FLAG).set(0)
 
 
 def _state(statements: cursor) -> str:

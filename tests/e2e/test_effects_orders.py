@@ -130,6 +130,25 @@ def test_orders_idempotency_off_places_an_order_for_each_request(control, client
         assert len(set(placed(f"{run}-{number}"))) == orders
 
 
+@pytest.mark.parametrize("layout", ["dict_per_row", "class", "struct_packed"])
+def test_orders_catalogue_decides_how_products_are_held(control, client, layout):
+    """ "orders.catalogue": every process says which layout it answers from; the answers are the same."""
+
+    def processes(layout: str) -> float:
+        return total(control, "orders", "costlab_catalogue_processes", layout=layout)
+
+    paths = ["/api/products/1", "/api/products/4711", "/api/products/200000"]
+    expected = [client.get(path).json for path in paths]
+    everywhere = processes("columnar")
+    assert everywhere >= 1
+    for value, then, gone in ((layout, layout, "columnar"), (None, "columnar", layout)):
+        control.set_flags({"orders.catalogue": value})
+        assert [client.get(path).json for path in paths] == expected
+        eventually(lambda: done(control, "orders.catalogue"), within=60)
+        assert (processes(then), processes(gone)) == (everywhere, 0)
+        assert [client.get(path).json for path in paths] == expected
+
+
 def done(control, flag: str) -> bool:
     """Whether every process of orders has carried out the last change of ``flag``."""
     samples = control.metrics("orders")

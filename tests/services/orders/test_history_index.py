@@ -6,37 +6,18 @@ from prometheus_client import REGISTRY
 
 from costlab.service.database import Database
 from costlab.service.tracing import Tracing
-from services.orders import history_index
+from services.orders import flag_follower, history_index
 from services.orders.history_index import HistoryIndex
 from tests.conditions import eventually
+from tests.services.orders.switch import Switch
 
 LINES = [{"product_id": 5, "quantity": 1, "price_cents": 100}]
 VALID = "select indisvalid from pg_index where indexrelid = to_regclass('orders.orders_history')"
 
 
-class Switch:
-    """Flags of which one can be changed, and whoever listens is told."""
-
-    def __init__(self, fixed) -> None:
-        self._fixed = fixed
-        self._index = "on"
-        self._listeners = []
-
-    def __getitem__(self, name):
-        return self._index if name == "orders.index" else self._fixed[name]
-
-    def on_change(self, listener):
-        self._listeners.append(listener)
-
-    def set(self, value):
-        self._index = value
-        for listener in self._listeners:
-            listener()
-
-
 @pytest.fixture
 def switch(set_flags):
-    return Switch(set_flags())
+    return Switch(set_flags(), "orders.index", "on")
 
 
 @pytest.fixture
@@ -47,7 +28,7 @@ def start(database, switch):
 
     def one():
         started.append(HistoryIndex(kit, switch))
-        started[-1].start()
+        started[-1].follower.start()
         return started[-1]
 
     yield one
@@ -55,7 +36,7 @@ def start(database, switch):
     if started:
         eventually(settled, within=30)
     for index in started:
-        index.stop()
+        index.follower.stop()
     kit.close()
     assert database.rows(VALID) == [(True,)]
 
@@ -120,7 +101,7 @@ def test_three_processes_agree(database, switch, start):
     indexes = [start() for _ in range(3)]
     for value in ("off", "on", "off", "on"):
         switch.set(value)
-    eventually(lambda: {index._in_force for index in indexes} == {"on"}, within=30)
+    eventually(lambda: {index.follower.in_force for index in indexes} == {"on"}, within=30)
     assert database.rows(VALID) == [(True,)]
 
 
@@ -158,10 +139,10 @@ def test_a_database_that_is_away_is_tried_again(switch, monkeypatch, start, capl
         def dedicated(self):
             raise psycopg2.OperationalError("the database is away")
 
-    monkeypatch.setattr(history_index, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(flag_follower, "RETRY_SECONDS", 0.05)
     there, index._database = index._database, Away()
     switch.set("off")
-    eventually(lambda: caplog.text.count("index.not_settled") > 1)
+    eventually(lambda: caplog.text.count("flag.not_in_force") > 1)
     assert pending() == 1
     index._database = there
     eventually(settled, within=30)
