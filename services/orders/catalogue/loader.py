@@ -5,8 +5,8 @@ old one is freed. While both are there the process needs room for both.
 
 To measure memory, restart orders once the flag is set: a process that starts builds that layout and no other. The
 allocator does not give all of the old layout back to the system, because a few small objects made in the meantime hold
-on to its blocks. Seen on the running service (PSS, one worker and gunicorn's master): columnar 84 MB from a start, 170 MB
-when it had been dict_per_row before, whose start is 253 MB.
+on to its blocks. Seen on the running service (PSS, one worker and gunicorn's master): columnar 84 MB from a start, and
+170 MB when it had been dict_per_row before, whose start is 253 MB.
 
 From a start: dict_per_row 253 MB, dict_shared_keys 179, class 155, slots 143, struct_misordered 91, struct_ordered 85,
 struct_packed 84, columnar 84. About 74 MB of each are everything else in the service.
