@@ -44,18 +44,21 @@ class Eviction:
         self._changed = threading.Event()
         self._stopped = False
         self._complained = False
-        self._thread = threading.Thread(target=self._run, name="eviction", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to look, once a second and after each change of a flag."""
         self._flags.on_change(self._changed.set)
+        # Made here: one made before a fork counts as ended after it.
+        self._thread = threading.Thread(target=self._run, name="eviction", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop looking; Redis stays as it is."""
         self._stopped = True
         self._changed.set()
-        self._thread.join(timeout=5)
+        if self._thread is not None:
+            self._thread.join(timeout=5)
 
     def keep(self) -> bool:
         """Make Redis what the flags say, unless another process does; whether this is the one that does."""

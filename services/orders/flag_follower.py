@@ -27,19 +27,22 @@ class FlagFollower:
         self._stopped = threading.Event()
         # A change that comes while the last one is being reported done must not be reported done with it.
         self._reporting = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=flag, daemon=True)
+        self._thread: threading.Thread | None = None
         flags.on_change(self._note)
 
     def start(self) -> None:
         """Make what the flag says now, then follow it."""
         self._note()
+        # Made here: one made before a fork counts as ended after it.
+        self._thread = threading.Thread(target=self._run, name=self._flag, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Stop following; work at hand is left behind when it takes long."""
         self._stopped.set()
         self._due.set()
-        self._thread.join(timeout=2 * RETRY_SECONDS)
+        if self._thread is not None:
+            self._thread.join(timeout=2 * RETRY_SECONDS)
 
     @property
     def stopped(self) -> threading.Event:
