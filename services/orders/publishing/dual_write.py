@@ -11,7 +11,8 @@ would tell of orders that were rolled back instead.
 Use instead: ``outbox``.
 
 When Redis does not take the message the order is answered 201 all the same, because it is placed; the loss is logged
-and counted in ``costlab_dual_writes_total{outcome="lost"}``. Units: messages.
+and counted in ``costlab_dual_writes_total{outcome="lost"}``. A Redis that only hung may yet take what was counted lost.
+Units: messages.
 Source: Kleppmann, "Designing Data-Intensive Applications" (2017), chapter 11; Richardson, "Transactional outbox".
 """
 
