@@ -50,5 +50,5 @@ def test_the_lua_script_stores_the_state_to_the_last_digit(script, redis_client)
 def test_the_lua_script_keeps_the_smaller_debt_when_it_refuses(script, redis_client):
     key = f"test:gcra:{secrets.token_hex(8)}"
     redis_client.set(key, START + 200_000_000)
-    assert script([key], [1000, 1, START]) == [0, 0, 1000, 1000]
-    assert redis_client.get(key) == str(START + 1000).encode()
+    assert script([key], [10_000_000, 1, START]) == [0, 0, 10_000_000, 10_000_000]
+    assert redis_client.get(key) == str(START + 10_000_000).encode()
