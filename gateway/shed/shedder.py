@@ -101,7 +101,7 @@ class Shedder:
     def _leave(self, policy: str, seconds: float | None) -> None:
         with self._lock:
             if seconds is not None and policy == "gradient2":
-                self._gradient.sample(seconds, self._room.in_flight)
+                self._gradient.sample(seconds, self._room.in_flight, self._clock())
                 metrics.SHED_LIMIT.set(self._gradient.limit)
             self._room.leave()
             if self._queue:

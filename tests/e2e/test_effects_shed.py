@@ -81,13 +81,14 @@ def test_gradient2_lowers_its_limit_when_users_gets_slow_and_raises_it_again(sta
         asked = {"X-Request-Timeout-Ms": timeout}
         return list(crowd.map(lambda user: client.get(f"/api/users/{user}", **asked).status, range(1, 33)))
 
-    control.set_flags({"gateway.shed": "gradient2"})
+    control.set_flags({"gateway.shed": "gradient2", "users.slots": 4, "users.slot_ms": 10})
     assert limit() == 8
-    ask("9000")
+    # What users takes as a rule is known by then: 20 ms, with 8 requests at once.
+    eventually(lambda: bool(ask("9000")) and limit() >= 10, within=20)
     with paused(stack, "users"):
-        eventually(lambda: 503 in ask("100") and limit() <= 3, within=20)
+        eventually(lambda: 503 in ask("200") and limit() <= 6, within=20)
     assert decided(control, "gradient2", "shed") > 0
     lowest = limit()
     eventually(lambda: bool(ask("9000")) and limit() > lowest, within=20)
-    control.set_flags({"gateway.shed": None})
+    control.set_flags({"gateway.shed": None, "users.slots": None})
     assert ask("9000") == [200] * 32

@@ -185,10 +185,10 @@ def test_gradient2_refuses_more_when_answers_take_longer():
         clock.now += seconds
         return Answer(200)
 
-    for _ in range(100):
+    for _ in range(400):
         shedder.run("gradient2", lambda: takes(0.005))
     before = shedder._gradient.limit
-    for _ in range(30):
+    for _ in range(100):
         shedder.run("gradient2", lambda: takes(0.05))
     assert shedder._gradient.limit < before
 
