@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from costlab.service.span import Span
+    from opentelemetry.trace import Span
 
 REQUEST_ID = "X-Request-Id"
 TIMEOUT = "X-Request-Timeout-Ms"

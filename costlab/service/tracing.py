@@ -11,20 +11,36 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
+from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
 from costlab.service import context, metrics
 from costlab.service.context import random_hex
 from costlab.service.flags import Flags
 from costlab.service.otlp import OtlpJsonExporter
-from costlab.service.span import Span
 
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+_NOWHERE = Context()
 _INVALID = ("0" * 32, "0" * 16)
+
+
+class _Resource(Resource):
+    """Hashed once. The exporter asks for the hash for every span, and the SDK writes JSON each time to find it."""
+
+    @classmethod
+    def of(cls, service: str) -> "_Resource":
+        full = Resource.create({"service.name": service})
+        made = cls(full.attributes, full.schema_url)
+        made._hash = Resource.__hash__(made)
+        return made
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 class Tracing:
@@ -38,21 +54,18 @@ class Tracing:
         self._flags = flags
         self._edge = edge
         self._endpoint = endpoint
-        self._resource = Resource.create({"service.name": service})
-        self._processor = SynchronousMultiSpanProcessor()
+        # A span is only started once its trace is known to be sampled: there is nothing left for the SDK to decide.
+        self._provider = TracerProvider(ALWAYS_ON, _Resource.of(service), shutdown_on_exit=False)
+        self._tracer = self._provider.get_tracer("costlab")
 
     def start(self) -> None:
         """Begin to export, from a thread of this process."""
         if self._endpoint is not None:
-            self.add(BatchSpanProcessor(OtlpJsonExporter(self._endpoint)))
+            self._provider.add_span_processor(BatchSpanProcessor(OtlpJsonExporter(self._endpoint)))
 
     def stop(self) -> None:
         """Send what is left."""
-        self._processor.shutdown()
-
-    def add(self, processor: SpanProcessor) -> None:
-        """Hand every span that ends to ``processor`` too."""
-        self._processor.add_span_processor(processor)
+        self._provider.shutdown()
 
     def enter(self, request: context.Request, given: str, name: str) -> Span | None:
         """Place ``request`` in the trace of header ``given`` (or a new one); its server span if it is sampled."""
@@ -65,21 +78,21 @@ class Tracing:
         if not sampled:
             request.traceparent = f"00-{given[3:35] if parent else random_hex(16)}-{random_hex(8)}-00"
             return None
-        return self._start(request, parent, name, SpanKind.SERVER)
+        return self._start(request, NonRecordingSpan(parent) if parent else None, name, SpanKind.SERVER)
 
     def _start(
         self,
         request: context.Request,
-        parent: SpanContext | None,
+        parent: Span | None,
         name: str,
         kind: SpanKind,
         attributes: Mapping[str, str | int] | None = None,
     ) -> Span:
-        trace_id = random.getrandbits(128) if parent is None else parent.trace_id
-        identity = SpanContext(trace_id, random.getrandbits(64), is_remote=False, trace_flags=_SAMPLED)
-        span = Span(name, kind, identity, parent, self._resource, self._processor, attributes)
+        # An empty context to begin with: spans are handed on through ``request``, never through OpenTelemetry's own.
+        within = _NOWHERE if parent is None else trace.set_span_in_context(parent, _NOWHERE)
+        span = self._tracer.start_span(name, within, kind, attributes)
         metrics.SPANS_STARTED.inc()
-        request.traceparent = render(identity)
+        request.traceparent = render(span.get_span_context())
         request.span = span
         return span
 
@@ -93,7 +106,7 @@ class Tracing:
             yield None
             return
         parent, header = request.span, request.traceparent
-        span = self._start(request, parent.context, name, kind, attributes)
+        span = self._start(request, parent, name, kind, attributes)
         try:
             yield span
         except Exception as error:

@@ -156,7 +156,7 @@ def make(server, database, set_flags, spans) -> Iterator[Callable[..., Consumer]
     opened = []
     flags = set_flags()
     tracing = Tracing("worker", flags, None)
-    tracing.add(SimpleSpanProcessor(spans))
+    tracing._provider.add_span_processor(SimpleSpanProcessor(spans))
     kit = Database(database.url, flags, tracing, "tests")
 
     def consumer(
