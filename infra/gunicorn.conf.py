@@ -50,7 +50,7 @@ if _freezes:
 
 def when_ready(server):
     if preload_app:
-        fork_sharing.preloaded()
+        fork_sharing.preload(server.app.wsgi())
     if _freezes:
         fork_sharing.before_fork()
 

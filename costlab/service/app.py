@@ -52,6 +52,7 @@ class Service:
         self.flags = Flags(registry, self.redis, applied, restart_flags.running(settings))
         self.tracing = Tracing(name, self.flags, settings.otlp_endpoint, edge)
         self._health = health.Health(self.flags)
+        self._preloads: list[Callable[[], None]] = [self.flags.preload]
         self._starts: list[Callable[[], None]] = [self.flags.start, self.tracing.start]
         self._stops: list[Callable[[], None]] = [self.redis.close, self.flags.stop, self.tracing.stop]
 
@@ -90,6 +91,12 @@ class Service:
         """Make readiness depend on ``check`` (raises when not ready): of this process, or of a ``dependency``."""
         self._health.add(name, check, dependency)
 
+    def on_preload(self, action: Callable[[], None]) -> None:
+        """Run ``action`` in gunicorn's master where the app is preloaded: what it loads is shared by all processes.
+        No thread and no connection may be left of it.
+        """
+        self._preloads.append(action)
+
     def on_start(self, action: Callable[[], None]) -> None:
         """Run ``action`` in each worker process before it serves."""
         self._starts.append(action)
@@ -100,6 +107,11 @@ class Service:
 
     def _openapi(self) -> dict:
         return openapi.document(self.app, self.name)
+
+    def preload(self) -> None:
+        """Load what the worker processes can share, before they are forked."""
+        for action in self._preloads:
+            action()
 
     def start(self) -> None:
         """Start what runs beside requests."""

@@ -240,6 +240,18 @@ class Flags:
             listener()
         self._applied(revision)
 
+    def preload(self) -> None:
+        """Take over the values that Redis holds, in a process that follows nothing: it forks those that do."""
+        try:
+            held = self._store.read()
+        except RedisError as error:
+            logs.get("flags").warning("flags.redis_away", extra={"reason": str(error)})
+            return
+        finally:
+            self._redis.close()
+        if held is not None:
+            self._values = held[1] | self._fixed
+
     def start(self) -> None:
         """Take over what Redis holds, then follow it from a thread of this process."""
         try:

@@ -32,6 +32,7 @@ def create_app() -> Flask:
         cached=service.client("cache-proxy", settings.cache_proxy_url),
     )
     catalogue = CatalogueLoader(database, service.flags)
+    service.on_preload(catalogue.preload)
     service.on_start(catalogue.follower.start)
     service.on_stop(catalogue.follower.stop)
     service.check("catalogue", catalogue.check)

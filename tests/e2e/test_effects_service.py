@@ -30,9 +30,10 @@ def restart(stack):
     restarting.set_flags(stack, dict.fromkeys(names))
 
 
-def memory(stack) -> int:
-    """What all processes of users take, shared pages counted once."""
-    return stack.usage()["users"].memory_bytes
+def memory(stack) -> dict[str, int]:
+    """What all processes of users and of orders take, shared pages counted once."""
+    used = stack.usage()
+    return {name: used[name].memory_bytes for name in ("users", "orders")}
 
 
 def test_processes_threads_and_what_they_share_are_as_the_flags_say(stack, control, client, restart):
@@ -49,7 +50,9 @@ def test_processes_threads_and_what_they_share_are_as_the_flags_say(stack, contr
     shown = control.flags()
     assert (shown["service.processes"], shown["service.preload"], shown["service.gc_freeze"]) == (2, "on", "on")
     assert total(control, "users", "costlab_gc_frozen_objects") > 10_000
-    assert memory(stack) < apart
+    together = memory(stack)
+    assert all(together[name] < apart[name] for name in apart)
+    assert total(control, "orders", "costlab_catalogue_processes", layout="columnar") == 2
     # The master, which has loaded the app too, does not count as a process that must apply a live flag.
     control.set_flags({"cache.ttl": 11})
     assert all(control.flags(service)["cache.ttl"] == 11 for service in SERVICES)

@@ -36,6 +36,7 @@ class CatalogueLoader:
         self._database = database
         self._flags = flags
         self._loaded: Layout | None = None
+        self._layout: str | None = None
         self._reason = "The catalogue is still being loaded."
         self.follower = FlagFollower(flags, FLAG, self._load)
 
@@ -49,18 +50,30 @@ class CatalogueLoader:
         """Raise unless the catalogue is loaded."""
         self.catalogue()
 
+    def preload(self) -> None:
+        """Load it in a process that only forks, for those it forks to share; where that fails, each loads its own."""
+        try:
+            self._build(self._flags[FLAG])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the processes that serve will try again
+            logs.get("catalogue").warning("catalogue.not_preloaded", extra={"reason": str(error).strip()})
+        self._database.close()
+
     def _load(self) -> str:
         layout = self._flags[FLAG]
+        if layout != self._layout:
+            self._build(layout)
+        for name in LAYOUTS:
+            metrics.CATALOGUE_PROCESSES.labels(name).set(name == layout)
+        return layout
+
+    def _build(self, layout: str) -> None:
         try:
             loaded = LAYOUTS[layout](self._rows())
         except Exception as error:
             self._reason = f"The catalogue could not be loaded: {str(error).strip()}"
             raise
-        self._loaded = loaded
-        for name in LAYOUTS:
-            metrics.CATALOGUE_PROCESSES.labels(name).set(name == layout)
+        self._loaded, self._layout = loaded, layout
         logs.get("catalogue").info("catalogue.loaded", extra={"products": len(loaded), "layout": layout})
-        return layout
 
     def _rows(self) -> Iterator[Row]:
         """In batches, so that the rows of all products never stand in memory at once."""

@@ -26,6 +26,9 @@ class Table:
         self.gate = threading.Event()
         self.gate.set()
 
+    def close(self):
+        """A test has no connection to give back."""
+
     def query(self, statement, parameters):
         assert self.gate.wait(30)
         if self.error is not None:
@@ -137,3 +140,21 @@ def _reason(loader):
     except Unavailable as reason:
         return reason
     return None
+
+
+def test_a_catalogue_that_was_preloaded_is_not_loaded_again(loader, table):
+    loader.preload()
+    table.error = psycopg2.OperationalError("nobody may ask again")
+    loader.follower.start()
+    eventually(lambda: pending() == 0)
+    assert len(loader.catalogue()) == len(ROWS)
+    assert in_force() == ["columnar"]
+
+
+def test_a_catalogue_that_could_not_be_preloaded_is_loaded_by_each_process(loader, table):
+    table.error = psycopg2.OperationalError("not yet")
+    loader.preload()
+    table.error = None
+    loader.follower.start()
+    eventually(lambda: pending() == 0)
+    assert len(loader.catalogue()) == len(ROWS)
