@@ -117,10 +117,11 @@ class Connection(TConn):
         self._poll = select.poll()
         self._poll.register(self.sock, select.POLLIN)
 
-    def has_next(self) -> bool:
+    def has_next(self, others_may_wait: bool) -> bool:
         """Whether the leader goes on with this connection: a client is often faster than the way back into the epoll
-        set, which would then wake a second thread while this one is still running."""
-        return bool(self.parser.unreader.buf.getvalue() or self._poll.poll(0))
+        set, which would then wake a second thread while this one is still running. A request that has been read
+        already must be answered now, for the epoll set would not tell of it."""
+        return bool(self.parser.unreader.buf.getvalue()) or (others_may_wait and bool(self._poll.poll(0)))
 
 
 class LeaderFollowersWorker(ThreadWorker):
@@ -243,11 +244,12 @@ class LeaderFollowersWorker(ThreadWorker):
             self._epoll.modify(descriptor, _ONE_SHOT)
 
     def _serve(self, connection: Connection) -> None:
-        keep = True
+        keep, served = True, 0
         while keep:
             connection.receive_by = time.monotonic() + HEAD_SECONDS
             keep = self.handle(connection)
-            if keep and not connection.has_next():
+            served += 1
+            if keep and not connection.has_next(served < IN_A_ROW):
                 break
         if keep:
             self._await_request(connection, self._epoll.modify)

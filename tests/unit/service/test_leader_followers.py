@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from costlab.service.leader_followers import IN_A_ROW, LeaderFollowersWorker
 from tests.conditions import eventually
 
 pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="needs epoll (Linux); elsewhere gthread serves")
@@ -134,6 +136,18 @@ def test_as_many_requests_run_at_once_as_there_are_threads(serve):
     assert [receive(link)[0] for link in links] == [200] * 3
     for link in links:
         link.close()
+
+
+def test_a_client_that_always_has_a_next_request_lets_others_in_between():
+    """Its connection goes back to the others after a few, instead of holding a thread for as long as it likes."""
+    worker = LeaderFollowersWorker.__new__(LeaderFollowersWorker)
+    answered, put_back = [], []
+    worker.handle = lambda connection: answered.append(connection) or True
+    worker._epoll = SimpleNamespace(modify=None)
+    worker._await_request = lambda connection, arm: put_back.append(connection)
+    greedy = SimpleNamespace(has_next=lambda others_may_wait: others_may_wait)
+    worker._serve(greedy)
+    assert (len(answered), put_back) == (IN_A_ROW, [greedy])
 
 
 def test_connections_without_a_request_hold_no_thread(serve):
