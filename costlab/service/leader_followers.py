@@ -42,6 +42,8 @@ _ONE_SHOT = select.EPOLLIN | select.EPOLLONESHOT
 TICK_SECONDS = 0.5
 # As long as a client may take to send the head of a request; for the body a service sets ``receive_by`` itself.
 HEAD_SECONDS = 10.0
+# Requests a connection may have answered one after the other while others wait for a thread.
+IN_A_ROW = 8
 # Where a service finds its connection in the WSGI environment.
 CONNECTION = "costlab.connection"
 STOP_TICK_SECONDS = 0.05
