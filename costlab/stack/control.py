@@ -14,8 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from costlab.failure import Failure
 
 APPLIED_SECONDS = 5.0
+MADE_SECONDS = 60.0
 ANSWER_SECONDS = 3.0
 _REVISION = "costlab_flags_revision"
+_PENDING = "costlab_flag_pending"
 
 
 class ControlError(Failure):
@@ -34,7 +36,10 @@ class Control:
         return self._call("GET", "/flags", service=service)["flags"]
 
     def set_flags(self, changes: Mapping[str, object]) -> int:
-        """Set ``changes`` (None: back to the default) and return the revision once every process has applied it."""
+        """Set ``changes`` (None: back to the default) and return the revision once they are in force.
+
+        Every process has then applied it, and what a change takes (an index, another memory layout) is made.
+        """
         revision = self._call("PATCH", "/flags", changes)["revision"]
         deadline = time.monotonic() + APPLIED_SECONDS
         late = list(self._urls)
@@ -42,6 +47,7 @@ class Control:
             if time.monotonic() > deadline:
                 raise ControlError(f"{', '.join(late)} did not take over the flags within {APPLIED_SECONDS:.0f} s")
             time.sleep(0.02)
+        self._wait_until_made(set(changes))
         return revision
 
     def metrics(self, service: str) -> list[tuple[str, dict[str, str], float]]:
@@ -52,6 +58,18 @@ class Control:
             for family in text_string_to_metric_families(text)
             for sample in family.samples
         ]
+
+    def _wait_until_made(self, flags: set[str]) -> None:
+        deadline = time.monotonic() + MADE_SECONDS
+        while pending := flags & self._pending():
+            if time.monotonic() > deadline:
+                raise ControlError(f"{', '.join(sorted(pending))}: set, but not in force after {MADE_SECONDS:.0f} s")
+            time.sleep(0.1)
+
+    def _pending(self) -> set[str]:
+        """Flags whose change some process is still at work on."""
+        samples = [sample for service in self._urls for sample in self.metrics(service)]
+        return {labels["flag"] for name, labels, value in samples if name == _PENDING and value}
 
     def _applied(self, service: str) -> float:
         """The lowest revision in force in any process of ``service``."""
