@@ -76,18 +76,17 @@ class OtlpJsonExporter(SpanExporter):
 
 
 def encode(spans: Sequence[ReadableSpan]) -> bytes:
-    """An ExportTraceServiceRequest. All spans of a process have one resource and one scope."""
+    """An ExportTraceServiceRequest. All spans of a process have one resource and one scope.
+
+    Span by span: thousands of dicts alive at once would make Python's garbage collector look at every object of the
+    process again and again (40 ms each time in the gateway).
+    """
     first = spans[0]
     scope = first.instrumentation_scope
-    return orjson.dumps(
-        {
-            "resourceSpans": [
-                {
-                    "resource": {"attributes": _attributes(first.resource.attributes)},
-                    "scopeSpans": [{"scope": {"name": scope.name if scope else ""}, "spans": list(map(_span, spans))}],
-                }
-            ]
-        }
+    return b'{"resourceSpans":[{"resource":{"attributes":%b},"scopeSpans":[{"scope":{"name":%b},"spans":[%b]}]}]}' % (
+        orjson.dumps(_attributes(first.resource.attributes)),
+        orjson.dumps(scope.name if scope else ""),
+        b",".join(orjson.dumps(_span(span)) for span in spans),
     )
 
 

@@ -14,10 +14,10 @@ def rounds(off, on, nginx=100.0, count=6):
     noise = itertools.cycle([0.98, 1.0, 1.02])
     return [
         {
-            "direct": Block(1000, 2000, 0),
-            "nginx": Block(1100, 2100, nginx * factor),
-            "gateway, all off": Block(1500, 2500, off * factor),
-            "gateway, all on": Block(1900, 3900, on * factor),
+            "direct": Block(1000, 0),
+            "nginx": Block(1100, nginx * factor),
+            "gateway, all off": Block(1500, off * factor),
+            "gateway, all on": Block(1900, on * factor),
         }
         for factor in itertools.islice(noise, count)
     ]
