@@ -1,6 +1,7 @@
 """A result on a terminal: before and after, the verdict, the bill."""
 
 import os
+import re
 
 from rich import box
 from rich.console import Console
@@ -42,7 +43,9 @@ def picture(result: Result) -> str:
     with open(os.devnull, "w") as nowhere:
         console = Console(file=nowhere, record=True, width=84, force_terminal=True, legacy_windows=False)
         show(result, console)
-    return console.export_svg(title=f"costlab: day {result.day}", unique_id="costlab")
+    drawn = console.export_svg(title=f"costlab: day {result.day}", unique_id="costlab")
+    # rich asks a web server for its font; a picture in a README should ask nobody.
+    return re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL)
 
 
 def before_and_after(result: Result, conclusion: Conclusion, variant: str) -> Table:
