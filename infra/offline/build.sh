@@ -132,7 +132,7 @@ mkdir -p "$state"
 : >"$log"
 install_packages
 mirror=$(mirror_of main)
-mirror=${mirror:-http://deb.debian.org/debian}
+[ -n "$mirror" ] || die "apt knows no Debian archive here: add one to its sources and run apt-get update"
 security=$(mirror_of security)
 install_compose
 start_engine
