@@ -132,7 +132,8 @@ mkdir -p "$state"
 : >"$log"
 install_packages
 mirror=$(mirror_of main)
-[ -n "$mirror" ] || die "apt knows no Debian archive here: add one to its sources and run apt-get update"
+[ -n "$mirror" ] || { quietly apt-get update; mirror=$(mirror_of main); }
+[ -n "$mirror" ] || die "apt knows no Debian archive here: add one to its sources"
 security=$(mirror_of security)
 install_compose
 start_engine
