@@ -9,7 +9,6 @@ Flags of kind "restart" are recorded in the same place, and read by the next pro
 """
 
 import threading
-import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,31 +19,15 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from costlab.service import logs, problem
+from costlab.service.revisioned_hash import RevisionedHash
 
 VALUES = "costlab:flags"
 REVISION = "costlab:flags:revision"
-CHANNEL = "costlab:flags"
 REREAD_SECONDS = 1.0
 
 KINDS = ("live", "restart")
 
 Value = str | float | int
-
-# One change is one revision, and revisions never repeat, even when Redis has lost its data: they are
-# milliseconds of its clock, pushed up by one when two changes share a millisecond.
-_SET = """
-local time = redis.call('TIME')
-local revision = time[1] * 1000 + math.floor(time[2] / 1000)
-local last = tonumber(redis.call('GET', KEYS[2]) or '0')
-if revision <= last then revision = last + 1 end
-for i = 1, #ARGV, 2 do
-    if ARGV[i + 1] == '' then redis.call('HDEL', KEYS[1], ARGV[i])
-    else redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-end
-redis.call('SET', KEYS[2], string.format('%.0f', revision))
-redis.call('PUBLISH', ARGV_CHANNEL, string.format('%.0f', revision))
-return string.format('%.0f', revision)
-""".replace("ARGV_CHANNEL", f"'{CHANNEL}'")
 
 
 class UnknownFlag(ValueError):
@@ -151,7 +134,7 @@ class FlagStore:
     """The flags as Redis holds them: what ``costlab flags`` and the internal port read and write."""
 
     def __init__(self, redis: Redis, registry: Registry) -> None:
-        self._redis = redis
+        self._hash = RevisionedHash(redis, VALUES)
         self._registry = registry
 
     def read(self) -> tuple[int, dict[str, Value]] | None:
@@ -161,27 +144,25 @@ class FlagStore:
 
     def given(self) -> tuple[int, dict[str, Value]] | None:
         """Revision and the values somebody has set; None when nothing was ever set (or Redis lost it)."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.get(REVISION)
-        pipe.hgetall(VALUES)
-        revision, raw = pipe.execute()
-        if revision is None:
-            return None
-        return int(revision), self._known(raw)
+        held = self._hash.read()
+        return None if held is None else (held[0], self._known(held[1]))
 
     def set(self, changes: Mapping[str, object]) -> int:
         """Set all of ``changes`` at once (None: back to the default); the new revision."""
         typed = self._registry.parse(changes)
-        arguments = [part for name, value in typed.items() for part in (name, "" if value is None else str(value))]
-        return int(self._redis.eval(_SET, 2, VALUES, REVISION, *arguments))
+        return self._hash.set({name: None if value is None else str(value) for name, value in typed.items()})
 
-    def _known(self, raw: Mapping[bytes, bytes]) -> dict[str, Value]:
+    def listen(self, refresh: Callable[[], None], ended: Callable[[], bool]) -> None:
+        """Call ``refresh`` at each change, and every REREAD_SECONDS, until ``ended``."""
+        self._hash.listen(refresh, ended, REREAD_SECONDS)
+
+    def _known(self, raw: Mapping[str, str]) -> dict[str, Value]:
         """Values this code knows; a newer or older one may have left others in Redis, which are logged, not used."""
         known: dict[str, Value] = {}
         for name, value in raw.items():
             try:
-                flag = self._registry[name.decode()]
-                known[flag.name] = flag.parse(value.decode())
+                flag = self._registry[name]
+                known[flag.name] = flag.parse(value)
             except ValueError as error:
                 logs.get("flags").warning("flag.ignored", extra={"reason": str(error)})
         return known
@@ -270,17 +251,7 @@ class Flags:
     def _follow(self) -> None:
         while not self._stopped.is_set():
             try:
-                self._listen()
+                self._store.listen(self.refresh, self._stopped.is_set)
             except RedisError as error:
                 logs.get("flags").warning("flags.redis_away", extra={"reason": str(error)})
                 self._stopped.wait(0.2)
-
-    def _listen(self) -> None:
-        with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-            pubsub.subscribe(CHANNEL)
-            reread_at = 0.0
-            while not self._stopped.is_set():
-                message = pubsub.get_message(timeout=0.25)
-                if message is not None or time.monotonic() >= reread_at:
-                    self.refresh()
-                    reread_at = time.monotonic() + REREAD_SECONDS
