@@ -169,7 +169,8 @@ STREAM_BACKLOG = Gauge(
 
 ORDER_PAGES = Counter(
     "costlab_order_pages",
-    "Pages of order histories. paging: offset, keyset; queries: n_plus_one, join, batch.",
+    "Pages of order histories. paging: offset, keyset; queries: n_plus_one, join, batch; heads, where nobody asked for "
+    "lines.",
     ["paging", "queries"],
 )
 JSON_WRITTEN = Counter("costlab_json_written", "Answers of orders written by a JSON codec.", ["codec"])

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from services.orders import sparse
 from services.orders.paging import MAX_ID, parse
 
 MAX_LINES = 50
@@ -24,6 +25,20 @@ class Product(BaseModel):
     price_cents: int
     weight_grams: int
     stock: int
+
+
+class ProductPart(Product):
+    """A product; with ``fields``, only those of it."""
+
+    model_config = sparse.PART
+
+
+class ProductQuery(BaseModel):
+    """What of a product to answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    fields: sparse.query(Product) | None = Field(None, description=sparse.description(Product))
 
 
 class NewOrderLine(BaseModel):
@@ -63,10 +78,30 @@ class Order(BaseModel):
     lines: list[OrderLine]
 
 
-class HistoryPage(BaseModel):
-    """Which page of a history."""
+class OrderLinePart(OrderLine):
+    """A line of an order; with ``fields``, only those of it."""
+
+    model_config = sparse.PART
+
+
+class OrderPart(Order):
+    """An order and its lines; with ``fields``, only those of it."""
+
+    model_config = sparse.PART
+
+    lines: list[OrderLinePart]
+
+
+class OrderQuery(BaseModel):
+    """What of an order to answer."""
 
     model_config = ConfigDict(extra="forbid")
+
+    fields: sparse.query(Order) | None = Field(None, description=sparse.description(Order))
+
+
+class HistoryPage(OrderQuery):
+    """Which page of a history, and what of its orders."""
 
     limit: int = Field(20, ge=1, le=MAX_PAGE, description="orders per page")
     after: PageToken | None = Field(None, description="what `next` of the page before gave")
@@ -75,7 +110,7 @@ class HistoryPage(BaseModel):
 class History(BaseModel):
     """A page of a user's orders, newest first; ``next`` is null on the last one."""
 
-    orders: list[Order]
+    orders: list[OrderPart]
     next: int | str | None
 
 

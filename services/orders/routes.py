@@ -8,7 +8,18 @@ from costlab.service.openapi import operation
 from costlab.service.problem import NotFound
 from services.orders import idempotency
 from services.orders.catalogue.loader import CatalogueLoader
-from services.orders.models import History, HistoryPage, NewOrder, Order, Product, Statistics, Totals
+from services.orders.models import (
+    History,
+    HistoryPage,
+    NewOrder,
+    Order,
+    OrderPart,
+    OrderQuery,
+    ProductPart,
+    ProductQuery,
+    Statistics,
+    Totals,
+)
 from services.orders.placing import Placing
 from services.orders.store import OrderStore
 
@@ -20,13 +31,13 @@ def blueprint(store: OrderStore, catalogue: CatalogueLoader, placing: Placing) -
     routes = Blueprint("orders", __name__)
 
     @routes.get("/products/<int:product_id>")
-    @operation("A product by id", answers={200: Product})
+    @operation("A product by id", query=ProductQuery, answers={200: ProductPart})
     def product(product_id: int) -> ResponseReturnValue:
-        validation.no_query()
+        fields = validation.query(ProductQuery).fields
         found = catalogue.catalogue().get(product_id)
         if found is None:
             raise NotFound(f"There is no product {product_id}.")
-        return found
+        return found if fields is None else fields.of(found)
 
     @routes.post("/orders")
     @operation("Place an order", body=NewOrder, headers={idempotency.HEADER: _KEY_HELP}, answers={201: Order})
@@ -40,10 +51,9 @@ def blueprint(store: OrderStore, catalogue: CatalogueLoader, placing: Placing) -
         return order, 201, headers
 
     @routes.get("/orders/<int:order_id>")
-    @operation("An order with its lines", answers={200: Order})
+    @operation("An order with its lines", query=OrderQuery, answers={200: OrderPart})
     def order(order_id: int) -> ResponseReturnValue:
-        validation.no_query()
-        found = store.get(order_id)
+        found = store.get(order_id, validation.query(OrderQuery).fields)
         if found is None:
             raise NotFound(f"There is no order {order_id}.")
         return found
@@ -54,7 +64,7 @@ def blueprint(store: OrderStore, catalogue: CatalogueLoader, placing: Placing) -
     )
     def history(user_id: int) -> ResponseReturnValue:
         page = validation.query(HistoryPage)
-        orders, following = store.history(user_id, page.limit, page.after)
+        orders, following = store.history(user_id, page.limit, page.after, page.fields)
         return {"orders": orders, "next": following}
 
     @routes.get("/orders/stats")

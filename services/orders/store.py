@@ -15,10 +15,11 @@ from services.orders.models import MAX_ID
 from services.orders.paging import Token, keyset, offset
 from services.orders.publishing import Publishing
 from services.orders.publishing.message import Message
-from services.orders.queries import WAYS
+from services.orders.queries import WAYS, heads
 from services.orders.queries.batch import with_lines
 from services.orders.rows import Line, Order
 from services.orders.rows import order as as_order
+from services.orders.sparse import Fields
 
 _ORDER = "select id, user_id, status, total_cents, created_at::text from orders where id = %s"
 _PAGING = {"offset": offset, "keyset": keyset}
@@ -61,22 +62,29 @@ class OrderStore:
         self._publishing = publishing
         self._pages = metrics.Children(metrics.ORDER_PAGES)
 
-    def get(self, order_id: int) -> Order | None:
-        """The order with that id, and its lines."""
+    def get(self, order_id: int, fields: Fields | None = None) -> Order | None:
+        """The order with that id, and its lines; ``fields`` of it."""
         if order_id > MAX_ID:
             return None
-        orders = with_lines(self._database, self._database.query(_ORDER, [order_id]))
-        return orders[0] if orders else None
+        rows = self._database.query(_ORDER, [order_id])
+        if not rows:
+            return None
+        found = with_lines(self._database, rows)[0] if _has_lines(fields) else as_order(rows[0], [])
+        return found if fields is None else fields.of(found)
 
-    def history(self, user_id: int, limit: int, after: Token | None) -> tuple[list[Order], int | str | None]:
-        """A page of a user's orders, newest first, and the token to ask for the next one with."""
+    def history(
+        self, user_id: int, limit: int, after: Token | None, fields: Fields | None = None
+    ) -> tuple[list[Order], int | str | None]:
+        """A page of a user's orders, newest first, ``fields`` of each, and the token to ask for the next one with."""
         if user_id > MAX_ID:
             return [], None
-        paging, queries = self._flags["orders.paging"], self._flags["orders.queries"]
+        paging = self._flags["orders.paging"]
         way = _PAGING[paging]
+        queries = self._flags["orders.queries"] if _has_lines(fields) else heads.NAME
         orders, more = WAYS[queries](self._database, way.page(user_id, limit, after))
         self._pages[paging, queries].inc()
-        return orders, way.following(orders[-1]["id"], limit, after) if more else None
+        following = way.following(orders[-1]["id"], limit, after) if more else None
+        return orders if fields is None else [fields.of(order) for order in orders], following
 
     def statistics(self) -> dict[str, Any]:
         """Totals over all orders and the ten products sold most. It reads every order and line there is."""
@@ -123,6 +131,10 @@ class OrderStore:
             publication.within(statements, message)
         publication.afterwards(message)
         return order
+
+
+def _has_lines(fields: Fields | None) -> bool:
+    return fields is None or "lines" in fields.names
 
 
 def _insert(statements: cursor, order_id: int | None, user_id: int, lines: Sequence[Line]) -> Order:
