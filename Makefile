@@ -1,12 +1,12 @@
 # The front door. Every target is one line; `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs doctor test test-compose lint bench-gateway lock clean
+.PHONY: help demo up down status logs doctor test test-compose lint bench-gateway bench-statistics lock clean
 COSTLAB := .venv/bin/costlab
 PYTEST := .venv/bin/python -m pytest
 READY := .venv/.ready
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## two minutes: what is a cache worth? starts everything, measures, prints the verdict, stops everything
 	@$(COSTLAB) demo
@@ -37,6 +37,9 @@ lint: $(READY) ## formatting and lint
 
 bench-gateway: $(READY) ## CPU and latency the gateway adds, against nginx, in one interleaved run
 	@.venv/bin/python -m benchmarks.gateway
+
+bench-statistics: $(READY) ## false alarms, coverage and power of the verdicts, by simulated experiments whose truth is known
+	@.venv/bin/python -m benchmarks.lab_statistics
 
 lock: $(READY) ## pin and hash the newest allowed versions of every dependency
 	@infra/requirements/lock.sh

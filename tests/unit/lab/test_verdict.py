@@ -1,14 +1,11 @@
 """Verdicts, from blocks whose truth is known."""
 
-import numpy as np
 import pytest
 
-from costlab.lab import statistics
 from costlab.lab.effect import effect
 from costlab.lab.experiment import Primary
 from costlab.lab.verdict import decide, rounds_to_settle
 from tests.unit.lab import synthetic
-from tests.unit.lab.test_statistics import noise
 
 FASTER = Primary(metric="p50_ms", variant="ttl", direction="lower", smallest_effect=0.05)
 FEWER = Primary(metric="db_queries_per_request", variant="ttl", direction="lower", smallest_effect=0.05)
@@ -62,36 +59,6 @@ def test_a_planted_outlier_block_does_not_flip_the_verdict():
     clean = [0.80, 0.83, 0.78, 0.81, 0.82, 0.79, 0.84, 0.80, 0.77, 0.81]
     for planted in (10.0, 0.01):
         assert verdict([*clean[:9], planted]).word == verdict(clean).word == "CONFIRMED"
-
-
-@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
-def test_identical_variants_are_confirmed_at_most_once_in_twenty(monkeypatch, correlation):
-    monkeypatch.setattr(statistics, "DRAWS", 300)
-    random = np.random.default_rng(11)
-    primary = FASTER.model_copy(update={"smallest_effect": 0.0})
-    same = (noise(random, 10, correlation=correlation) for _ in range(1000))
-    confirmed = sum(_decided(differences, primary, trial) == "CONFIRMED" for trial, differences in enumerate(same))
-    assert confirmed / 1000 <= 0.05
-
-
-@pytest.mark.parametrize("change", [0.10, 0.20])
-def test_a_real_effect_is_found(monkeypatch, change):
-    monkeypatch.setattr(statistics, "DRAWS", 300)
-    random = np.random.default_rng(12)
-    found = sum(
-        _decided(np.log(1 - change) + random.normal(0, 0.02, 10), FASTER, trial) == "CONFIRMED" for trial in range(200)
-    )
-    assert found / 200 >= 0.95
-
-
-def _decided(differences, primary, seed):
-    """As in verdict(), without building blocks."""
-    from costlab.lab.effect import Effect, tested
-
-    blank = {"metric": "p50_ms", "variant": "ttl", "exact": False, "before": 1.0, "after": 1.0}
-    ratios = np.exp(differences).tolist()
-    measured = Effect(**blank, ratios=ratios, **tested(ratios, seed))
-    return decide(primary, measured, [], quick=False).word
 
 
 def test_variants_whose_error_rates_differ_are_not_compared_on_latency():
