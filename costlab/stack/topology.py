@@ -4,6 +4,7 @@ Our own services (those that run the image built here) and postgres and redis be
 (prometheus, grafana, jaeger, k6) stay out. What a container would see is translated for a process on loopback:
 
     http://users:8000       ->  http://127.0.0.1:8081       another service, by its port of ports.py
+    http://toxiproxy:8476   ->  http://127.0.0.1:8422       another service, through toxiproxy (wire.py)
     0.0.0.0:9000            ->  127.0.0.1:9081              where the service itself listens
     /run/costlab/token      ->  <state>/control/token       a file in a named volume
 """
@@ -17,13 +18,17 @@ from typing import Any
 
 import yaml
 
-from costlab.stack import StackError
+from costlab.stack import StackError, wire
 from costlab.stack.interpolation import interpolate
 
-EMBEDDED = ("postgres", "redis")
+EMBEDDED = ("postgres", "redis", wire.TOXIPROXY)
 PUBLIC, INTERNAL = 8000, 9000
 _CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
-_LISTENED = {"postgres": 5432, "redis": 6379}
+_LISTENED = {
+    "postgres": (5432,),
+    "redis": (6379,),
+    wire.TOXIPROXY: (wire.API, *(edge.port for edge in wire.edges())),
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Service:
     def listens(self) -> tuple[int, ...]:
         """The container's ports that this service opens."""
         if self.name in _LISTENED:
-            return (_LISTENED[self.name],)
+            return _LISTENED[self.name]
         return () if self.once else (PUBLIC, INTERNAL)
 
     def port(self, container_port: int) -> int:
@@ -53,9 +58,10 @@ class Service:
         """
         if container_port in self.published:
             return self.published[container_port]
-        if INTERNAL not in self.published:
-            raise StackError(f"docker-compose.yml: {self.name} publishes neither {container_port} nor {INTERNAL}")
-        return self.published[INTERNAL] + container_port - INTERNAL
+        near = wire.API if self.name == wire.TOXIPROXY else INTERNAL
+        if near not in self.published:
+            raise StackError(f"docker-compose.yml: {self.name} publishes neither {container_port} nor {near}")
+        return self.published[near] + container_port - near
 
 
 class Topology:
@@ -68,12 +74,12 @@ class Topology:
     def read(cls, file: Path, environment: Mapping[str, str]) -> "Topology":
         """Read ``file`` and fill in its variables from ``environment``."""
         # Spans go to Jaeger's container, which is not started here, unless the user names a collector.
-        given = {"COSTLAB_OTLP_ENDPOINT": "", **environment}
+        given = {"COSTLAB_OTLP_ENDPOINT": "", **environment, **wire.variables(environment)}
         document = interpolate(_load(file), given)
         if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
             raise StackError(f"{file} has no services")
         try:
-            described = _ours(document["services"])
+            described = _ours(document["services"], wire.is_on(environment))
             services = {name: _service(name, item, described) for name, item in described.items()}
             order = TopologicalSorter({name: item.depends_on for name, item in services.items()}).static_order()
             return cls({name: services[name] for name in order})
@@ -107,8 +113,9 @@ def _load(file: Path) -> Any:
         raise StackError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
 
 
-def _ours(items: Mapping[str, Any]) -> dict[str, Any]:
-    """What runs as processes: PostgreSQL, Redis, and every service of an image that is built here."""
+def _ours(items: Mapping[str, Any], through_toxiproxy: bool) -> dict[str, Any]:
+    """What runs as processes: PostgreSQL, Redis, every service of our image, and toxiproxy where the wire is on."""
+    items = {name: item for name, item in items.items() if through_toxiproxy or name != wire.TOXIPROXY}
     built = {item.get("image", name) for name, item in items.items() if "build" in item}
     return {name: item for name, item in items.items() if name in EMBEDDED or item.get("image", name) in built}
 
@@ -146,12 +153,16 @@ def _environment(given: Mapping[str, Any] | list[str]) -> dict[str, str]:
 
 def _dependencies(name: str, given: Any, known: Mapping[str, Any]) -> tuple[str, ...]:
     for needed in given:
-        if needed not in known:
+        if needed not in known and not _optional(given, needed):
             raise StackError(f"docker-compose.yml: {name} depends on {needed}, which does not run locally")
         condition = given[needed].get("condition", "service_started") if isinstance(given, dict) else _CONDITIONS[0]
         if condition not in _CONDITIONS:
             raise StackError(f"docker-compose.yml: {name} waits for {needed} to be {condition}; {_CONDITIONS} exist")
-    return tuple(given)
+    return tuple(needed for needed in given if needed in known)
+
+
+def _optional(given: Any, needed: str) -> bool:
+    return isinstance(given, dict) and given[needed].get("required", True) is False
 
 
 def _port(name: str, text: Any) -> tuple[int, int]:
