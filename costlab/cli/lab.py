@@ -19,6 +19,7 @@ from costlab.lab.load import GENERATORS
 from costlab.lab.progress import Progress
 from costlab.lab.session import Wish, run_day, stopped_by_signals
 from costlab.stack import Stack, open_stack
+from costlab.stack.lock import alone_or_refused
 
 DEMO_DAY = "11"
 
@@ -142,7 +143,12 @@ def _results(day: catalogue.Day) -> Iterator[result.Result]:
 
 @contextmanager
 def _running(stack: Stack, console: Console, *, start: bool, keep: bool) -> Iterator[Stack]:
-    """A running stack; one that was started here is stopped again unless it is to be kept."""
+    """A running stack, ours alone; one that was started here is stopped again unless it is to be kept."""
+    with alone_or_refused(stack.folder / "run.lock", "running an experiment on this stack"):
+        yield from _started(stack, console, start=start, keep=keep)
+
+
+def _started(stack: Stack, console: Console, *, start: bool, keep: bool) -> Iterator[Stack]:
     if any(service.healthy for service in stack.status()):
         yield stack
         return

@@ -5,6 +5,7 @@
 [load] [rounds] [quick] [state] [guards]
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,8 +13,11 @@ from pydantic import Field, field_validator, model_validator
 
 from costlab.lab import metrics
 from costlab.lab.errors import LabError
+from costlab.lab.metrics import DATASTORES
 from costlab.lab.toml_file import Closed, line_of, read
 from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
+from costlab.stack.ports import COMPOSE_FILE, moved
+from costlab.stack.topology import INTERNAL, Topology
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -73,9 +77,13 @@ class Form(Closed):
 
 
 class State(Closed):
-    """What every block starts from. cache: emptied before each block, or kept as the last block left it."""
+    """What every block starts from. cache: emptied before each block, or kept as the last block left it.
+
+    ``restart``: services that start anew before each block. Those that variants' flags need restart anyway.
+    """
 
     cache: Literal["emptied", "kept"] = "kept"
+    restart: list[str] = Field(default_factory=list)
 
 
 class GuardLimits(Closed):
@@ -134,19 +142,31 @@ class Experiment(Closed):
         """The variants, the baseline first."""
         return [self.baseline, *(name for name in self.variants if name != self.baseline)]
 
+    def flags(self) -> list[str]:
+        """Every flag that some variant sets."""
+        return sorted({flag for variant in self.variants.values() for flag in variant.flags})
+
     def metrics(self) -> list[str]:
         """The primary metric and the secondary ones, in the order in which they are shown."""
         return list(dict.fromkeys([self.primary.metric, *self.secondary]))
 
 
 def load(path: Path) -> Experiment:
-    """The experiment in ``path``, its flag values typed; LabError names file, line and what is allowed."""
+    """The experiment in ``path``, checked against flags.toml and docker-compose.yml; LabError names file and line."""
     experiment = read(path, Experiment)
     registry = Registry.load()
     for name, variant in experiment.variants.items():
         for flag, value in variant.flags.items():
             _check_flag(path, registry, name, flag, value)
+        _check_services(path, ("variants", name, "without"), variant.without, (*services(), *DATASTORES))
+    _check_services(path, ("state", "restart"), experiment.state.restart, services())
     return experiment
+
+
+def services() -> list[str]:
+    """Our own services, those with an internal port, by their names in docker-compose.yml."""
+    topology = Topology.read(COMPOSE_FILE, moved({}, COMPOSE_FILE))
+    return sorted(service.name for service in topology.services.values() if INTERNAL in service.listens)
 
 
 def _check_flag(path: Path, registry: Registry, variant: str, flag: str, value: FlagValue) -> None:
@@ -155,3 +175,10 @@ def _check_flag(path: Path, registry: Registry, variant: str, flag: str, value: 
     except (UnknownFlag, BadFlagValue) as error:
         where = ("variants", variant, "flags", flag)
         raise LabError(f"{path}:{line_of(path.read_text(), where)}: variants.{variant}: {error}") from error
+
+
+def _check_services(path: Path, where: tuple[str, ...], named: Sequence[str], known: Sequence[str]) -> None:
+    for name in named:
+        if name not in known:
+            line = line_of(path.read_text(), where)
+            raise LabError(f"{path}:{line}: {'.'.join(where)} names {name!r}; allowed: {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""Executes a plan against a stack: for each block flags, state, settle, measure, guards.
+"""Executes a plan against a stack: for each block state (flags, restarts, cache), settle, measure, guards.
 
 Whatever happens, the flags stand at the end as they stood before, and each finished block has been handed on.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from costlab.failure import Failure
 from costlab.lab import measure
 from costlab.lab.block import Block
 from costlab.lab.catalogue import ROOT
@@ -17,9 +18,8 @@ from costlab.lab.experiment import Experiment, Form
 from costlab.lab.load import LoadResult, LoadSpec, LoadStopped, run_load
 from costlab.lab.plan import Planned
 from costlab.lab.probes import Probes, Reading, Rise
-from costlab.lab.state import empty_cache
+from costlab.lab.state import Stage
 from costlab.stack import Stack
-from costlab.stack.control import Control, ControlError
 
 _STOPPED = "interrupted; the flags are back as they were"
 
@@ -47,7 +47,7 @@ class Bench:
     """What a plan is executed on and with. ``stop`` ends the run at once."""
 
     stack: Stack
-    control: Control
+    stage: Stage
     probes: Probes
     experiment: Experiment
     form: Form
@@ -59,31 +59,31 @@ class Bench:
 
 def run(bench: Bench, planned: list[Planned], save: Callable[[Block], None]) -> None:
     """Execute ``planned``; each block goes to ``save`` as soon as it is finished."""
-    before = bench.control.flags()
     try:
         for place, block in enumerate(planned, start=1):
             bench.listener.started(place, len(planned), block)
-            measured = _block(bench, block, before)
+            measured = _block(bench, block)
             if measured.trend.drifting and bench.form.repeat_drifting:
                 save(measured.model_copy(update={"repeated": True}))
                 bench.listener.said(f"block {place} was still warming up, and is repeated once")
-                measured = _block(bench, block, before)
+                measured = _block(bench, block)
             save(measured)
             bench.listener.finished(measured)
     finally:
-        _restore(bench, before)
+        _restore(bench)
 
 
-def _block(bench: Bench, planned: Planned, before: dict[str, object]) -> Block:
-    if bench.stop.is_set():
-        raise Interrupted(_STOPPED)
-    # A flag that only another variant names is back at its value, whichever variant came before.
-    bench.control.set_flags(_touched(bench, before) | bench.experiment.variants[planned.variant].flags)
-    if bench.experiment.state.cache == "emptied":
-        empty_cache(bench.stack.redis_url())
-    flags = bench.control.flags()
+def _block(bench: Bench, planned: Planned) -> Block:
+    _refuse_stopped(bench)
+    flags = bench.stage.set(planned.variant)
+    _refuse_stopped(bench)
     load, rise = _measured(bench, planned)
     return measure.block(planned, bench.form.block_seconds, load, rise, flags, bench.experiment.guards, cores())
+
+
+def _refuse_stopped(bench: Bench) -> None:
+    if bench.stop.is_set():
+        raise Interrupted(_STOPPED)
 
 
 def _measured(bench: Bench, planned: Planned) -> tuple[LoadResult, Rise]:
@@ -118,15 +118,9 @@ def _spec(bench: Bench, planned: Planned) -> LoadSpec:
     )
 
 
-def _restore(bench: Bench, before: dict[str, object]) -> None:
+def _restore(bench: Bench) -> None:
     """The flags as they were. A stack that is gone took its flags with it, which is said and not raised."""
     try:
-        bench.control.set_flags(_touched(bench, before))
-    except ControlError as error:
+        bench.stage.restore()
+    except Failure as error:
         bench.listener.said(f"the flags could not be put back: {error}")
-
-
-def _touched(bench: Bench, before: dict[str, object]) -> dict[str, object]:
-    """The former values of every flag that some variant sets."""
-    names = {flag for variant in bench.experiment.variants.values() for flag in variant.flags}
-    return {name: before[name] for name in sorted(names)}

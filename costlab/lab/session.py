@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from costlab.lab import environment, experiment, result, runner
@@ -17,8 +18,10 @@ from costlab.lab.load import run_load
 from costlab.lab.plan import plan
 from costlab.lab.probes import Probes
 from costlab.lab.result import Result
+from costlab.lab.state import Stage
 from costlab.stack import Stack
 from costlab.stack.control import Control
+from costlab.stack.restarting import set_flags
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,10 @@ def run_day(
     try:
         with closing(Probes(stack, control)) as probes:
             listener.said(f"database queries are counted by {probes.query_source}")
-            bench = runner.Bench(stack, control, probes, declared, form, listener, stop, wish.generator, load)
+            stage = Stage(stack, control, declared, partial(set_flags, stack), control.flags())
+            if stage.restarts:
+                listener.said(f"before every block these restart: {', '.join(stage.restarts)}")
+            bench = runner.Bench(stack, stage, probes, declared, form, listener, stop, wish.generator, load)
             runner.run(bench, planned, keep)
     except BaseException as error:
         if blocks:

@@ -1,11 +1,77 @@
-"""Puts a stack into the state every block starts from."""
+"""Puts a stack into the state every block starts from: flags, restarts, cache. The same steps for every variant.
+
+A flag of kind "restart" takes new processes. If two variants differ in one, every block of every variant restarts:
+otherwise one variant would be measured on fresh processes and the other on old ones. ``[state] restart`` names
+services that are to start anew before every block for another reason, such as memory that a process never gives back.
+"""
+
+from collections.abc import Callable, Mapping
 
 import redis
 
 from costlab.lab.errors import LabError
+from costlab.lab.experiment import Experiment
+from costlab.service.flags import Registry
+from costlab.stack import Stack
+from costlab.stack.control import Control
 
 # What the cache-proxy keeps in Redis (services/cache_proxy/cache_store.py); other keys there are not ours to touch.
 CACHED = "cache:entry:*"
+
+Flags = Mapping[str, object]
+SetFlags = Callable[[Flags], tuple[int, list[str]]]
+
+
+class Stage:
+    """What every block starts from, whichever variant came before it.
+
+    ``set_flags`` returns once the flags are in force, with the services it restarted for them (stack/restarting.py).
+    ``before``: the flags that stood before the run, and will again after it.
+    """
+
+    def __init__(
+        self, stack: Stack, control: Control, experiment: Experiment, set_flags: SetFlags, before: Flags
+    ) -> None:
+        self._stack = stack
+        self._control = control
+        self._experiment = experiment
+        self._set_flags = set_flags
+        # A flag that only another variant names is back at its value, whichever variant came before.
+        self._touched = {name: before[name] for name in experiment.flags()}
+        self.restarts = _instances(restarted(experiment, self._touched), list(stack.internal_urls()))
+
+    def set(self, variant: str) -> Flags:
+        """Put the stack into the state in which a block of ``variant`` starts; the flags then in force."""
+        wanted = self._touched | self._experiment.variants[variant].flags
+        _, fresh = self._set_flags(wanted)
+        if old := [service for service in self.restarts if service not in fresh]:
+            self._stack.restart(*old)
+        if self.restarts:
+            # Once more: the new processes have them too, and what a flag takes (a memory layout) is made.
+            self._set_flags(wanted)
+        if self._experiment.state.cache == "emptied":
+            empty_cache(self._stack.redis_url())
+        return self._control.flags()
+
+    def restore(self) -> None:
+        """The flags as they were before the run, in processes that follow them."""
+        self._set_flags(self._touched)
+
+
+def restarted(experiment: Experiment, before: Flags) -> set[str]:
+    """The services that start anew before every block; "all" stands for each of them."""
+    services = set(experiment.state.restart)
+    registry = Registry.load()
+    for name in experiment.flags():
+        if registry[name].kind == "restart":
+            values = {registry[name].parse(v.flags.get(name, before[name])) for v in experiment.variants.values()}
+            services |= {registry[name].owner} if len(values) > 1 else set()
+    return services
+
+
+def _instances(services: set[str], running: list[str]) -> list[str]:
+    """Every running instance of ``services``: orders stands for orders-2 too."""
+    return [name for name in running if "all" in services or name.rstrip("0123456789").rstrip("-") in services]
 
 
 def empty_cache(redis_url: str) -> int:

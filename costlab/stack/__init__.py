@@ -52,9 +52,10 @@ class Usage:
 
 
 class Stack(Protocol):
-    """A running (or stopped) system under test."""
+    """A running (or stopped) system under test. ``folder``: what this machine keeps of it."""
 
     name: str
+    folder: Path
 
     def up(self, report: Callable[[str], None]) -> None:
         """Start everything; returns when every service is ready. Says so and returns when it runs already."""

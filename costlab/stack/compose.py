@@ -46,7 +46,8 @@ class ComposeStack:
 
     def __init__(self, state: Path | None = None, environment: Mapping[str, str] | None = None) -> None:
         given = dict(os.environ if environment is None else environment)
-        self._log = (state or ROOT / ".costlab" / "compose") / "compose.log"
+        self.folder = state or ROOT / ".costlab" / "compose"
+        self._log = self.folder / "compose.log"
         self._without = _left_out(given.get("COSTLAB_WITHOUT", ""))
         self._environment = ports.moved(given) | _no_traces(self._without) | given
         self._own_image = "COSTLAB_IMAGE" not in given

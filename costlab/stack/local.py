@@ -45,7 +45,7 @@ class LocalStack:
     name = "local"
 
     def __init__(self, state: Path, environment: Mapping[str, str], file: Path = ports.COMPOSE_FILE) -> None:
-        self._state = state
+        self.folder = self._state = state
         self._given = dict(environment)
         self._file = file
         self._supervisor = Supervisor(state)

@@ -1,4 +1,7 @@
-"""One costlab at a time starts, stops or restarts a stack; a second one waits for the first."""
+"""One costlab at a time starts, stops or restarts a stack; a second one waits for the first.
+
+One at a time runs an experiment on it; a second one is refused.
+"""
 
 import fcntl
 import os
@@ -17,6 +20,18 @@ _TICK_SECONDS = 0.1
 def alone(file: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Hold ``file``; the kernel gives it back when this process ends, however it ends."""
     descriptor = _acquire(file, report)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone_or_refused(file: Path, doing: str) -> Iterator[None]:
+    """Hold ``file``, or refuse at once because another costlab is ``doing`` something."""
+    descriptor = _try(file)
+    if descriptor is None:
+        raise StackError(f"another costlab{_holder(file)} is {doing}: wait for it, or end it")
     try:
         yield
     finally:

@@ -43,6 +43,17 @@ def short_day(tmp_path):
     return catalogue.Day(11, "11-caching", folder)
 
 
+@pytest.fixture
+def restarting_day(short_day):
+    """The same with variants that differ in a flag only new processes take over."""
+    text = short_day.file.read_text()
+    for strategy, threads in (("off", 6), ("ttl", 5)):
+        old = f'"cache.strategy" = "{strategy}"'
+        text = text.replace(old, f'{old}, "service.threads" = {threads}')
+    short_day.file.write_text(text)
+    return short_day
+
+
 def quickly(day, stack, watcher, runs, stop=None):
     wish = Wish(quick=True, seed=1, generator="open-model")
     return run_day(day, wish, stack, watcher, stop or threading.Event(), runs)
@@ -94,3 +105,20 @@ def test_an_interrupted_run_keeps_its_finished_blocks_and_puts_the_flags_back(st
     assert (stored.status, len(stored.blocks)) == ("interrupted", 3)
     assert stored.conclusion.verdict.word
     assert any(str(path) in line for line in watcher.said_lines)
+
+
+def test_a_variant_that_takes_a_restart_restarts_every_block_and_is_undone_when_interrupted(
+    stack, control, restarting_day, tmp_path
+):
+    stop = threading.Event()
+    watcher = Watcher(lambda place: stop.set() if place == 2 else None)
+    first = {row.name: row.pid for row in stack.status()}
+    with pytest.raises(Interrupted):
+        quickly(restarting_day, stack, watcher, tmp_path / "runs", stop)
+    [path] = (tmp_path / "runs" / "11-caching").glob("*.json")
+    [block] = result.load(path).blocks
+    assert block.flags["service.threads"] == {"off": 6, "ttl": 5}[block.variant]
+    assert block.failed_share == 0.0
+    assert {control.flags(service)["service.threads"] for service in stack.internal_urls()} == {8}
+    last = {row.name: row.pid for row in stack.status()}
+    assert {name for name in first if first[name] != last[name]} == set(stack.internal_urls())

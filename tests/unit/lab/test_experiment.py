@@ -50,6 +50,16 @@ def test_the_baseline_comes_first():
         ('"gateway.reads" = "direct"', '"gateway.read" = "direct"', "there is no flag 'gateway.read'"),
         ('"cache.ttl" = 5', '"cache.ttl" = 0', "cache.ttl cannot be '0'; allowed: 0.1 to 3600"),
         ("count = 4", "count = 0", "quick.count is 0"),
+        (
+            'without = ["cache-proxy"',
+            'without = ["cacheproxy"',
+            "variants.off.without names 'cacheproxy'; allowed: cache-proxy",
+        ),
+        (
+            'cache = "emptied"',
+            'restart = ["order"]',
+            "state.restart names 'order'; allowed: cache-proxy, gateway, orders",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place_and_what_is_allowed(tmp_path, old, new, expected):

@@ -12,6 +12,7 @@ from costlab.lab.experiment import State
 from costlab.lab.load import SAMPLE, LoadError, LoadResult, LoadStopped
 from costlab.lab.plan import plan
 from costlab.lab.probes import Rise
+from costlab.lab.state import Stage
 from costlab.stack.control import ControlError
 from tests.unit.lab import synthetic
 
@@ -34,6 +35,7 @@ class Control:
             raise ControlError("no stack answers")
         self.history.append(changes)
         self.values |= changes
+        return len(self.history), []
 
 
 class Probes:
@@ -87,13 +89,23 @@ class Load:
 
 
 @pytest.fixture
-def bench():
-    stack = SimpleNamespace(base_url=lambda: "http://127.0.0.1:1", redis_url=lambda: "redis://127.0.0.1:1")
+def control():
+    return Control()
+
+
+@pytest.fixture
+def bench(control):
+    stack = SimpleNamespace(
+        base_url=lambda: "http://127.0.0.1:1",
+        redis_url=lambda: "redis://127.0.0.1:1",
+        internal_urls=lambda: {"gateway": "http://127.0.0.1:2"},
+    )
     declared = synthetic.day_11().model_copy(update={"state": State(cache="kept")})
     form = declared.quick.model_copy(update={"block_seconds": 8.0})
 
     def make(load, **more):
-        fields = {"control": Control(), "probes": Probes(), "form": form, "listener": Listener()} | more
+        stage = Stage(stack, control, declared, control.set_flags, dict(BEFORE))
+        fields = {"stage": stage, "probes": Probes(), "form": form, "listener": Listener()} | more
         return runner.Bench(stack=stack, experiment=declared, stop=threading.Event(), load=load, **fields)
 
     return make
@@ -117,10 +129,10 @@ def test_every_block_runs_with_the_flags_of_its_variant(bench):
         assert block.flags == BEFORE | made.experiment.variants[block.variant].flags
 
 
-def test_the_flags_stand_at_the_end_as_before(bench):
+def test_the_flags_stand_at_the_end_as_before(bench, control):
     made = bench(Load())
     execute(made)
-    assert made.control.values == BEFORE
+    assert control.values == BEFORE
 
 
 def test_variants_of_a_round_get_the_same_requests(bench):
@@ -129,7 +141,7 @@ def test_variants_of_a_round_get_the_same_requests(bench):
     assert [spec.seed for spec in load.specs] == [block.seed for block in planned]
 
 
-def test_a_failure_puts_the_flags_back_and_keeps_the_finished_blocks(bench):
+def test_a_failure_puts_the_flags_back_and_keeps_the_finished_blocks(bench, control):
     def fail(call):
         if call == 3:
             raise LoadError("the gateway is gone")
@@ -137,11 +149,11 @@ def test_a_failure_puts_the_flags_back_and_keeps_the_finished_blocks(bench):
     made = bench(Load(fail))
     with pytest.raises(LoadError, match="the gateway is gone"):
         execute(made)
-    assert made.control.values == BEFORE
+    assert control.values == BEFORE
     assert len(made.listener.saved) == 2
 
 
-def test_stopping_puts_the_flags_back_and_keeps_the_finished_blocks(bench):
+def test_stopping_puts_the_flags_back_and_keeps_the_finished_blocks(bench, control):
     def interrupt(call):
         if call == 2:
             made.stop.set()
@@ -149,13 +161,13 @@ def test_stopping_puts_the_flags_back_and_keeps_the_finished_blocks(bench):
     made = bench(Load(interrupt))
     with pytest.raises(Interrupted):
         execute(made)
-    assert made.control.values == BEFORE
+    assert control.values == BEFORE
     assert len(made.listener.saved) == 1
 
 
-def test_a_stack_that_is_gone_hides_nothing_of_what_went_wrong(bench):
+def test_a_stack_that_is_gone_hides_nothing_of_what_went_wrong(bench, control):
     def lose(call):
-        made.control.broken = True
+        control.broken = True
         raise LoadError("the gateway is gone")
 
     made = bench(Load(lose))
