@@ -7,9 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pytest
-
 LOADTESTS = Path(__file__).parents[3] / "loadtests"
 BROWSE = LOADTESTS / "traffic" / "browse.json"
 CHECKOUT = LOADTESTS / "traffic" / "checkout.json"
@@ -105,14 +102,3 @@ def fake_server(answer: bytes = OK) -> Iterator[FakeServer]:
         fake.gate.set()
         server.shutdown()
         thread.join(timeout=5)
-
-
-def shows_a_stall(latency: np.ndarray, stall: float, length: float) -> None:
-    """Assert what a stall of S seconds does to a run of T: mean S²/2T, P(latency > x) = (S - x)/T.
-
-    On top of the usual latency, which is the median as long as the stall is short against the run.
-    """
-    extra = latency - np.median(latency)
-    assert extra.mean() == pytest.approx(stall**2 / (2 * length), rel=0.35)
-    for x in (0.25, 0.5, 0.75):
-        assert (extra > x).mean() == pytest.approx((stall - x) / length, abs=0.06)

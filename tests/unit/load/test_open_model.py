@@ -21,7 +21,6 @@ from tests.unit.load.fake_server import (
     HANG_UP,
     OK,
     fake_server,
-    shows_a_stall,
 )
 
 
@@ -138,16 +137,6 @@ def test_a_request_that_waits_for_a_connection_is_charged_from_its_planned_time(
     waited = samples["latency"] + samples["planned_at"]
     assert waited.min() > 0.2  # nothing was answered before the gate opened
     assert samples["latency"][0] > samples["latency"][-1]
-
-
-def test_a_stall_shows_as_theory_says():
-    """S = 1 s in a run of T = 4 s: mean latency S²/2T = 0.125 s, P(latency > x) = (S - x)/T."""
-    stall, length = 1.0, 4.0
-    with fake_server() as server:
-        hooks = {"on_measure_start": lambda: server.pause(after=1.0, seconds=stall)}
-        result = run(server.url, hooks=hooks, settle_seconds=0.2, rate=50, seconds=length)
-    assert set(result.samples["status"]) == {200}
-    shows_a_stall(result.samples["latency"], stall, length)
 
 
 def test_progress_tells_phase_and_counters_and_ends_within_one():
