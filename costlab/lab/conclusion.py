@@ -1,10 +1,10 @@
 """From blocks to what they say: effects, verdict, bill, and in plain words what a pattern brings and what it costs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from costlab.lab import guards, metrics, words
+from costlab.lab import guards, metrics, statistics, words
 from costlab.lab.bill import Bill, Difference, bill, break_even_words
 from costlab.lab.block import Block
 from costlab.lab.effect import Effect, effect
@@ -35,9 +35,17 @@ class Conclusion(Closed):
 
 
 def conclude(
-    experiment: Experiment, blocks: Sequence[Block], seed: int, quick: bool, prices: Path = PRICES
+    experiment: Experiment,
+    blocks: Sequence[Block],
+    seed: int,
+    quick: bool,
+    prices: Path = PRICES,
+    floors: Mapping[str, float] | None = None,
 ) -> Conclusion:
-    """What the blocks say. The same blocks and seed say the same."""
+    """What the blocks say. The same arguments say the same.
+
+    ``floors``: what identical variants differed by, by metric, as a share; None without an A/A run.
+    """
     counted = [block for block in blocks if not block.repeated]
     effects = [
         effect(experiment, blocks, name, variant, seed)
@@ -52,13 +60,13 @@ def conclude(
         side = _bill_side(month.differences[primary.variant])
         (better if side < 0 else worse if side > 0 else []).append(_bill_words(month.differences[primary.variant]))
     return Conclusion(
-        verdict=decide(primary, main, guards.spoilt(counted), quick),
+        verdict=decide(primary, main, guards.spoilt(counted), quick, (floors or {}).get(primary.metric, 0.0)),
         effects=effects,
         bill=month,
         brings=better,
         costs=worse,
         unclear=unclear,
-        caveats=_caveats(experiment, blocks, quick),
+        caveats=_caveats(experiment, blocks, quick, main, floors),
     )
 
 
@@ -95,7 +103,9 @@ def _bill_words(difference: Difference) -> str:
     return f"{abs(difference.usd):.2f} USD a month {side}, {break_even_words(difference)}"
 
 
-def _caveats(experiment: Experiment, blocks: Sequence[Block], quick: bool) -> list[str]:
+def _caveats(
+    experiment: Experiment, blocks: Sequence[Block], quick: bool, main: Effect, floors: Mapping[str, float] | None
+) -> list[str]:
     counted = [block for block in blocks if not block.repeated]
     rounds = len({block.round for block in counted})
     caveats = []
@@ -111,5 +121,8 @@ def _caveats(experiment: Experiment, blocks: Sequence[Block], quick: bool) -> li
         caveats.append(f"this machine does not tell: {'; '.join(missing)}")
     if any(block.repeated for block in blocks):
         caveats.append(f"{sum(block.repeated for block in blocks)} blocks were still warming up and were repeated")
-    caveats.append("no A/A run: this machine's own noise floor is not part of the threshold")
+    if not main.exact and statistics.resembles_its_neighbours([math.log(ratio) for ratio in main.ratios]):
+        caveats.append("rounds resemble their neighbours, so the interval is narrower than it should be")
+    if floors is None:
+        caveats.append("no A/A run: this machine's own noise floor is not part of the threshold")
     return caveats

@@ -31,28 +31,33 @@ class Verdict(Closed):
     quick: bool
 
 
-def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool) -> Verdict:
-    """The verdict on the primary metric. ``spoilt``: guards that forbid a comparison of times."""
+def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool, floor: float = 0.0) -> Verdict:
+    """The verdict on the primary metric. ``spoilt``: guards that forbid a comparison of times.
+
+    ``floor``: what identical variants differ by on this machine today, as a share. The threshold is the larger of the
+    two; exact metrics are counted and need none.
+    """
     if effect.ratio is None:
         return _verdict("INCONCLUSIVE", effect.refused, quick)
     if spoilt and not effect.exact:
         return _verdict("INCONCLUSIVE", f"the comparison is spoilt: {'; '.join(spoilt)}", quick)
     if effect.low is None or effect.high is None:
         return _verdict("INCONCLUSIVE", "one round has no interval; at least two are needed", quick, rounds=2)
-    edge = math.log1p(primary.threshold())
+    threshold = primary.threshold() if effect.exact else max(primary.threshold(), floor)
+    edge, limit = math.log1p(threshold), _limit(primary, threshold)
     low, high = math.log(effect.low), math.log(effect.high)
     if primary.direction == "higher":
         low, high = -high, -low
     span = f"{words.span(effect)}, {_kind(effect)}"
     if high < -edge:
-        return _verdict("CONFIRMED", f"{span}: wholly beyond {_limit(primary)}, as predicted", quick)
+        return _verdict("CONFIRMED", f"{span}: wholly beyond {limit}, as predicted", quick)
     if low > edge:
-        return _verdict("REFUTED", f"{span}: wholly beyond {_limit(primary)}, but the other way", quick)
+        return _verdict("REFUTED", f"{span}: wholly beyond {limit}, but the other way", quick)
     if low >= -edge and high <= edge:
-        return _verdict("REFUTED", f"{span}: within {_limit(primary)}, so no change that matters", quick)
+        return _verdict("REFUTED", f"{span}: within {limit}, so no change that matters", quick)
     rounds = None if effect.exact else rounds_to_settle(low, high, edge, len(effect.ratios))
     more = f"about {rounds} rounds would settle it" if rounds else "more rounds of this length would hardly settle it"
-    return _verdict("INCONCLUSIVE", f"{span}: not clear of {_limit(primary)}; {more}", quick, rounds)
+    return _verdict("INCONCLUSIVE", f"{span}: not clear of {limit}; {more}", quick, rounds)
 
 
 def rounds_to_settle(low: float, high: float, edge: float, rounds: int) -> int | None:
@@ -72,5 +77,7 @@ def _kind(effect: Effect) -> str:
     return f"the range of {rounds}, counted exactly" if effect.exact else f"95 % interval of {rounds}"
 
 
-def _limit(primary: Primary) -> str:
-    return f"the threshold of {100 * primary.threshold():g} %"
+def _limit(primary: Primary, threshold: float) -> str:
+    if threshold > primary.threshold():
+        return f"this machine's noise floor of {100 * threshold:.1f} %"
+    return f"the threshold of {100 * threshold:g} %"

@@ -119,3 +119,18 @@ def test_broken_guards_are_repeated_beside_the_verdict():
     caveats = conclude(synthetic.day_11(), blocks, 1, quick=False).caveats
     assert "guard broken: machine time in use: over 70 % in 2 of 4 blocks, at worst 99.0 %" in caveats
     assert "this machine does not tell: machine time stolen by the host" in caveats
+
+
+def test_rounds_that_depend_on_each_other_are_told_of():
+    primary = synthetic.day_11().primary.model_copy(update={"metric": "p50_ms"})
+    timed = synthetic.day_11().model_copy(update={"primary": primary})
+    wave = [1 + 0.1 * i for i in (0, 1, 2, 3, 4, 4, 3, 2, 1, 0)]
+    said = conclude(timed, synthetic.from_ratios(wave), 1, quick=False).caveats
+    assert "rounds resemble their neighbours, so the interval is narrower than it should be" in said
+
+
+def test_a_run_without_a_noise_floor_says_so_and_one_with_it_does_not():
+    blocks = synthetic.rounds(2)
+    said = "no A/A run: this machine's own noise floor is not part of the threshold"
+    assert said in conclude(synthetic.day_11(), blocks, 1, quick=False).caveats
+    assert said not in conclude(synthetic.day_11(), blocks, 1, quick=False, floors={"p50_ms": 0.02}).caveats

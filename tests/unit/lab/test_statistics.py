@@ -63,3 +63,17 @@ def test_sign_flips_agree_with_trying_all_of_them():
 def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
     assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_rounds_that_follow_a_slow_wave_resemble_their_neighbours_and_alternating_ones_do_not():
+    wave = [math.sin(i / 3) for i in range(20)]
+    assert statistics.resembles_its_neighbours(wave)
+    assert not statistics.resembles_its_neighbours([(-1) ** i for i in range(20)])
+    assert not statistics.resembles_its_neighbours([0.1] * 20)
+    assert not statistics.resembles_its_neighbours(wave[:7])
+
+
+def test_independent_rounds_are_seldom_taken_for_dependent_ones():
+    random = np.random.default_rng(4)
+    alarms = sum(statistics.resembles_its_neighbours(random.normal(0, 1, 10)) for _ in range(2000))
+    assert alarms / 2000 <= 0.05

@@ -11,10 +11,10 @@ FASTER = Primary(metric="p50_ms", variant="ttl", direction="lower", smallest_eff
 FEWER = Primary(metric="db_queries_per_request", variant="ttl", direction="lower", smallest_effect=0.05)
 
 
-def verdict(ratios, primary=FASTER, spoilt=(), seed=1):
+def verdict(ratios, primary=FASTER, spoilt=(), seed=1, floor=0.0):
     declared = synthetic.day_11()
     measured = effect(declared, synthetic.from_ratios(ratios), primary.metric, "ttl", seed)
-    return decide(primary, measured, list(spoilt), quick=False)
+    return decide(primary, measured, list(spoilt), quick=False, floor=floor)
 
 
 def test_wholly_beyond_the_threshold_in_the_predicted_direction_is_confirmed():
@@ -40,6 +40,20 @@ def test_across_it_is_inconclusive_and_says_how_many_rounds_would_settle_it():
 def test_a_higher_figure_can_be_what_is_predicted():
     primary = FASTER.model_copy(update={"direction": "higher"})
     assert verdict([1.20, 1.22, 1.19, 1.21], primary).word == "CONFIRMED"
+
+
+def test_what_lies_within_the_noise_floor_of_the_machine_is_not_confirmed():
+    clear = [0.90, 0.91, 0.89, 0.90, 0.90, 0.91]
+    assert verdict(clear).word == "CONFIRMED"
+    noisy = verdict(clear, floor=0.15)
+    assert (noisy.word, "this machine's noise floor of 15.0 %" in noisy.reason) == ("REFUTED", True)
+    assert verdict(clear, floor=0.01) == verdict(clear)
+
+
+def test_what_is_counted_needs_no_noise_floor():
+    blocks = synthetic.rounds(4, ttl={"queries": 900})
+    counted = effect(synthetic.day_11(), blocks, "db_queries_per_request", "ttl", 1)
+    assert decide(FEWER, counted, [], quick=False, floor=0.5).word == "CONFIRMED"
 
 
 def test_one_round_settles_nothing():
