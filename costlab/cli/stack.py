@@ -28,7 +28,12 @@ def register(app: typer.Typer) -> None:
         app.command(name)(command)
 
 
-def up(target: Target = "local") -> None:
+def up(
+    target: Target = "local",
+    through_toxiproxy: Annotated[
+        bool, typer.Option("--wire", help="Send every call through toxiproxy, where faults on the wire are made.")
+    ] = False,
+) -> None:
     """Start the stack in the background; returns when every service is ready.
 
     COSTLAB_PORT_BASE moves all its ports (8080), COSTLAB_STATE its data (.costlab), COSTLAB_PROCESSES and
@@ -36,7 +41,7 @@ def up(target: Target = "local") -> None:
     """
     console = Console(highlight=False)
     with _leaving_in_order():
-        open_stack(target).up(lambda line: console.print(line, markup=False))
+        open_stack(target, through_toxiproxy=through_toxiproxy).up(lambda line: console.print(line, markup=False))
 
 
 def down(

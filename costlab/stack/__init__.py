@@ -82,6 +82,9 @@ class Stack(Protocol):
 
     def redis_url(self) -> str: ...
 
+    def toxiproxy_url(self) -> str | None:
+        """Where toxiproxy takes orders; None where calls do not go through it (wire.py)."""
+
     def usage(self) -> dict[str, Usage]:
         """What each service has used, PostgreSQL and Redis included."""
 
@@ -92,11 +95,14 @@ class Stack(Protocol):
         """Stop ``services`` in an orderly way and start them with the environment as it is now; returns when ready."""
 
 
-def open_stack(target: str, state: Path | None = None, port_base: int | None = None) -> Stack:
+def open_stack(
+    target: str, state: Path | None = None, port_base: int | None = None, through_toxiproxy: bool = False
+) -> Stack:
     """The stack at ``target`` ("local" or "compose"), running or not.
 
     ``state`` is its folder (default: <COSTLAB_STATE or .costlab in the project>/<target>), ``port_base`` the port of
-    its gateway, from which all other ports follow (default: COSTLAB_PORT_BASE, else 8080).
+    its gateway, from which all other ports follow (default: COSTLAB_PORT_BASE, else 8080). ``through_toxiproxy``: as
+    with COSTLAB_WIRE=on, its calls go through toxiproxy (wire.py).
     """
     environment = dict(os.environ)
     if port_base is not None:
@@ -104,6 +110,8 @@ def open_stack(target: str, state: Path | None = None, port_base: int | None = N
         environment = {name: value for name, value in environment.items() if not _names_a_port(name)}
         environment["COSTLAB_PORT_BASE"] = str(port_base)
     folder = (state or Path(environment.get("COSTLAB_STATE") or ROOT / ".costlab") / target).absolute()
+    if through_toxiproxy:
+        environment["COSTLAB_WIRE"] = "on"
     if target == "local":
         from costlab.stack.local import LocalStack
 

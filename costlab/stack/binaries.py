@@ -1,6 +1,7 @@
-"""Where the real servers are: PostgreSQL 15+ and Redis 7+ of this machine, else those of the two wheels."""
+"""Where the real servers are: PostgreSQL 15+ and Redis 7+ of this machine, else those of the two wheels; toxiproxy."""
 
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from costlab.stack import StackError
 
+TOXIPROXY_HOW = "infra/toxiproxy/install.sh builds it with Go; or TOXIPROXY=/path/to/toxiproxy-server"
 POSTGRES_AT_LEAST = 15
 REDIS_AT_LEAST = 7
 _HOMEBREW = ("/opt/homebrew/opt", "/usr/local/opt")
@@ -37,6 +39,28 @@ class Redis:
 
     program: Path
     version: str
+
+
+@dataclass(frozen=True)
+class Toxiproxy:
+    """One toxiproxy-server."""
+
+    program: Path
+    version: str
+
+
+def toxiproxy() -> Toxiproxy:
+    """The one $TOXIPROXY names, else that on PATH, else what `go install` left in its folder."""
+    folders = (os.environ.get("GOBIN"), str(Path(os.environ.get("GOPATH") or Path.home() / "go") / "bin"))
+    named = os.environ.get("TOXIPROXY")
+    found = (
+        [named] if named else [shutil.which("toxiproxy-server"), *(f"{folder}/toxiproxy-server" for folder in folders)]
+    )
+    for program in filter(None, found):
+        if answer := re.search(r"toxiproxy-server version (\S+)", _output([program, "-version"])):
+            return Toxiproxy(Path(program), answer[1])
+    where = f"TOXIPROXY={named} is none" if named else "there is none on this machine"
+    raise StackError(f"faults on the wire need toxiproxy-server, and {where}: {TOXIPROXY_HOW}")
 
 
 def postgres() -> Postgres:

@@ -5,6 +5,7 @@ Everything that Compose understands from the environment holds here too: the ima
 
 COSTLAB_PORT_BASE   port of the gateway; every other published port moves along (28080: PostgreSQL on 25480)
 COSTLAB_WITHOUT     services to leave out where their image cannot be had: prometheus, grafana, jaeger
+COSTLAB_WIRE        on: every call goes through toxiproxy (wire.py); unset: as the running stack has it
 """
 
 import json
@@ -16,18 +17,21 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from costlab.stack import ROOT, ServiceStatus, StackError, Usage, ports
+import yaml
+
+from costlab.stack import ROOT, ServiceStatus, StackError, Usage, ports, wire
 from costlab.stack.docker_engine import Container, DockerEngine
 
 HEALTHY_SECONDS = 180.0
 _PUBLIC, _INTERNAL = 8000, 9000
 # What watches the stack or prepares it: no part of what an experiment measures, and not needed to run one.
 _OPTIONAL = ("grafana", "jaeger", "prometheus")
-_APART = (*_OPTIONAL, "k6", "prepare")
+_APART = (*_OPTIONAL, "k6", "prepare", wire.TOXIPROXY)
 _GIVE_UP_RESTARTS = 3
 _KILLED = 128 + signals.SIGKILL
 
@@ -49,8 +53,9 @@ class ComposeStack:
         self.folder = state or ROOT / ".costlab" / "compose"
         self._log = self.folder / "compose.log"
         self._without = _left_out(given.get("COSTLAB_WITHOUT", ""))
-        self._environment = ports.moved(given) | _no_traces(self._without) | given
+        self._given = ports.moved(given) | _no_traces(self._without) | given
         self._own_image = "COSTLAB_IMAGE" not in given
+        self._own_toxiproxy = "TOXIPROXY_IMAGE" not in given
 
     def up(self, report: Report) -> None:
         """Build the image and start everything; returns when every health check is green."""
@@ -71,7 +76,8 @@ class ComposeStack:
 
     def down(self, volumes: bool = False) -> None:
         """Stop and remove containers and network; the data (``volumes``) stays unless told otherwise."""
-        self._compose("--profile", "load", "down", "--remove-orphans", *(["--volumes"] if volumes else []))
+        data = ["--volumes"] if volumes else []
+        self._compose("--profile", "load", "--profile", "chaos", "down", "--remove-orphans", *data)
 
     def status(self) -> list[ServiceStatus]:
         """One row for each service that should run; those that never were started are ``absent``."""
@@ -108,6 +114,12 @@ class ComposeStack:
     def redis_url(self) -> str:
         return f"redis://127.0.0.1:{self._port('redis', 6379)}/0"
 
+    def toxiproxy_url(self) -> str | None:
+        """Where toxiproxy takes orders; None where it is not in between."""
+        if wire.TOXIPROXY not in self._services:
+            return None
+        return f"http://127.0.0.1:{self._port(wire.TOXIPROXY, wire.API)}"
+
     def usage(self) -> dict[str, Usage]:
         """CPU seconds and memory of each measured service's control group: all its processes."""
         measured = {n: c for n, c in self._containers().items() if c.running and n not in _APART}
@@ -143,10 +155,13 @@ class ComposeStack:
     # Starting
 
     def _build(self, report: Report) -> None:
-        if not self._own_image:
-            return
-        report("building the image of the services")
-        self._compose("build", "prepare", hint="the whole output is in " + str(self._log))
+        hint = "the whole output is in " + str(self._log)
+        if self._own_image:
+            report("building the image of the services")
+            self._compose("build", "prepare", hint=hint)
+        if self._own_toxiproxy and wire.TOXIPROXY in self._services:
+            report("building the image of toxiproxy")
+            self._compose("build", wire.TOXIPROXY, hint=hint)
 
     def _start(self, report: Report) -> None:
         names = [name for name in self._names() if name not in self._without]
@@ -274,7 +289,20 @@ class ComposeStack:
 
     @cached_property
     def _project(self) -> str:
-        return self._topology["name"]
+        return self._given.get("COMPOSE_PROJECT_NAME") or yaml.safe_load(ports.COMPOSE_FILE.read_text())["name"]
+
+    @cached_property
+    def _environment(self) -> dict[str, str]:
+        """What Compose is told. A stack that calls through toxiproxy goes on doing so, whoever restarts a part."""
+        chosen = {wire.VARIABLE: "on" if self._has_toxiproxy() else "off"} | self._given
+        return chosen | wire.variables(chosen)
+
+    def _has_toxiproxy(self) -> bool:
+        if self._given.get(wire.VARIABLE):
+            return wire.is_on(self._given)
+        with suppress(StackError):  # without Docker there is no stack
+            return wire.TOXIPROXY in self._containers()
+        return False
 
     @cached_property
     def _topology(self) -> dict[str, Any]:
@@ -284,11 +312,11 @@ class ComposeStack:
     @cached_property
     def _engine(self) -> DockerEngine:
         command = [self._docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
-        return DockerEngine(_run(command, self._environment).strip())
+        return DockerEngine(_run(command, self._given).strip())
 
     @cached_property
     def _docker(self) -> str:
-        found = shutil.which("docker", path=self._environment.get("PATH", ""))
+        found = shutil.which("docker", path=self._given.get("PATH", ""))
         if found is None:
             raise StackError(
                 "no docker command on this machine: install Docker, or use the local stack, which needs none"
@@ -299,7 +327,7 @@ class ComposeStack:
     def _command(self) -> list[str]:
         """Compose 2 as a plugin of docker, or the program of its own that some systems install."""
         for candidate in ([self._docker, "compose"], ["docker-compose"]):
-            if _is_version_2([*candidate, "version", "--short"], self._environment):
+            if _is_version_2([*candidate, "version", "--short"], self._given):
                 return [*candidate, "--ansi", "never", "--file", str(ROOT / "docker-compose.yml")]
         raise StackError("Docker is here but Compose 2 is not: install the docker-compose-plugin package")
 

@@ -40,6 +40,7 @@ def examine(state: Path) -> Iterator[Finding]:
     yield _supervisor()
     yield _ports()
     yield _k6()
+    yield _toxiproxy()
     yield from _docker()
     yield _program("Prometheus", "prometheus", "--version", "dashboards of a local stack (Compose brings its own)")
     yield _program("Jaeger", "jaeger", "version", "traces of a local stack (Compose brings its own)")
@@ -93,6 +94,15 @@ def _k6() -> Finding:
     found = f"{_version(answer)}, {path}" if answer else "not found"
     how = "https://grafana.com/docs/k6/latest/set-up/install-k6/, or K6=/path/to/k6; without it ours is used"
     return Finding("k6", bool(answer), found, "load on the stack", how)
+
+
+def _toxiproxy() -> Finding:
+    try:
+        server = binaries.toxiproxy()
+        found, ok = f"{server.version}, {server.program}", True
+    except StackError:
+        found, ok = "not found", False
+    return Finding("toxiproxy", ok, found, "faults on the wire (costlab up --wire)", binaries.TOXIPROXY_HOW)
 
 
 def _docker() -> Iterator[Finding]:

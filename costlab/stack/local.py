@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from costlab.stack import ServiceStatus, StackError, Usage, log_files, ports, processes
+from costlab.stack import ServiceStatus, StackError, Usage, log_files, ports, processes, wire
 from costlab.stack.binaries import postgres as find_postgres
 from costlab.stack.binaries import redis as find_redis
+from costlab.stack.binaries import toxiproxy as find_toxiproxy
 from costlab.stack.bring_up import bring_up
 from costlab.stack.database_folder import DatabaseFolder
 from costlab.stack.lock import alone
@@ -59,6 +60,7 @@ class LocalStack:
         """Start what does not run; on failure stop everything again and say why in one line."""
         topology = self._topology()
         with _disk_errors(self._state), alone(self._state / "lock", report):
+            self._refuse_another_wire()
             if self._supervisor.answers() and all(map(is_ready, self._lasting())):
                 report(f"the stack runs already: {self.base_url()}")
                 return
@@ -136,9 +138,16 @@ class LocalStack:
         running = self._programs()
         if not running:
             raise StackError("the stack is not up (costlab up)")
-        trees = {service.name: _tree(running.get(service.name)) for service in self._lasting()}
+        # toxiproxy is apparatus, the same for whatever is compared, and no part of what a pattern costs.
+        measured = [service for service in self._lasting() if service.name != wire.TOXIPROXY]
+        trees = {service.name: _tree(running.get(service.name)) for service in measured}
         used = {name: processes.usage(tree) for name, tree in trees.items() if tree}
         return {**used, _SUPERVISOR: self._own_usage()}
+
+    def toxiproxy_url(self) -> str | None:
+        """Where toxiproxy takes orders; None where it is not in between."""
+        toxiproxy = self._topology().services.get(wire.TOXIPROXY)
+        return f"http://127.0.0.1:{toxiproxy.port(wire.API)}" if toxiproxy else None
 
     # Harm and repair
 
@@ -176,6 +185,13 @@ class LocalStack:
             self._launch(topology, report)
         bring_up(self._supervisor, topology.services.values(), report)
 
+    def _refuse_another_wire(self) -> None:
+        """Who is asked for toxiproxy and has not got it running must say so."""
+        if self._supervisor.answers() and wire.is_on(self._given) and self.toxiproxy_url() is None:
+            raise StackError(
+                "the stack runs already, without toxiproxy in between: costlab down, then costlab up --wire"
+            )
+
     def _clear_away(self, report: Report) -> None:
         """What a killed supervisor left: processes, its socket, a record that holds no longer."""
         if left := self._end_ours():
@@ -197,6 +213,8 @@ class LocalStack:
             return self._postgres(service)
         if service.name == "redis":
             return self._redis(service)
+        if service.name == wire.TOXIPROXY:
+            return self._toxiproxy(service)
         scratch = self._state / "tmp" / service.name
         scratch.mkdir(parents=True, exist_ok=True)
         environment = {**service.environment, "TMPDIR": str(scratch)}
@@ -224,6 +242,14 @@ class LocalStack:
         folder = self._state / "redis"
         here = ["--bind", "127.0.0.1", "--port", str(service.port(6379)), "--dir", str(folder)]
         return Program(service.name, [str(find_redis().program), *service.command[1:], *here], {}, folder=folder)
+
+    def _toxiproxy(self, service: Service) -> Program:
+        folder = self._state / wire.TOXIPROXY
+        folder.mkdir(exist_ok=True)
+        proxies = wire.on_loopback(service.port, self._service)
+        (folder / "proxies.json").write_text(json.dumps(proxies, indent=2))
+        here = ["-host=127.0.0.1", f"-port={service.port(wire.API)}", "-config=proxies.json"]
+        return Program(service.name, [str(find_toxiproxy().program), *here], service.environment, folder=folder)
 
     # Stopping
 
@@ -270,7 +296,8 @@ class LocalStack:
         password = environment.get("COSTLAB_DB_PASSWORD", "")
         if not re.fullmatch(r"[A-Za-z0-9._~-]*", password):
             raise StackError("COSTLAB_DB_PASSWORD becomes part of URLs; it may hold letters, digits and . _ ~ - only")
-        return {**ports.moved(environment, self._file), **environment}
+        through = "on" if wire.is_on(environment) else "off"
+        return {**ports.moved(environment, self._file), **environment, wire.VARIABLE: through}
 
     def _recorded(self) -> dict[str, str]:
         """The settings that the running stack was started with; nothing when none runs."""
@@ -337,7 +364,8 @@ def _costlab(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _fixed(recorded: Mapping[str, str]) -> dict[str, str]:
     """Settings that a running stack cannot change for one service alone."""
-    return {name: value for name, value in recorded.items() if name.endswith(("_PORT", "_PORT_BASE", "_PASSWORD"))}
+    fixed = ("_PORT", "_PORT_BASE", "_PASSWORD", wire.VARIABLE)
+    return {name: value for name, value in recorded.items() if name.endswith(fixed)}
 
 
 def _say_nothing(_line: str) -> None:

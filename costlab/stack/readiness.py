@@ -1,12 +1,13 @@
 """Is a service ready to be used? Each is asked in its own language, and never for longer than a second."""
 
+import json
 import socket
 import urllib.error
 import urllib.request
 
 import psycopg2
 
-from costlab.stack import StackError
+from costlab.stack import StackError, wire
 from costlab.stack.topology import INTERNAL, Service
 
 _SECONDS = 1.0
@@ -19,6 +20,8 @@ def is_ready(service: Service) -> bool:
         return _postgres(service)
     if service.name == "redis":
         return _redis(service.port(6379))
+    if service.name == wire.TOXIPROXY:
+        return _toxiproxy(service)
     return _http(service.port(INTERNAL))
 
 
@@ -47,6 +50,15 @@ def _redis(port: int) -> bool:
             connection.sendall(b"PING\r\n")
             return connection.recv(64).startswith(b"+PONG")
     except OSError:
+        return False
+
+
+def _toxiproxy(service: Service) -> bool:
+    """It answers and has a proxy for every edge: one that found its port taken says so in its log only."""
+    try:
+        with _DIRECT.open(f"http://127.0.0.1:{service.port(wire.API)}/proxies", timeout=_SECONDS) as answer:
+            return len(json.load(answer)) == len(wire.edges())
+    except (OSError, ValueError):
         return False
 
 

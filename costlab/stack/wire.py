@@ -8,9 +8,10 @@ COSTLAB_WIRE=off (the default) there is no toxiproxy and everybody is called dir
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from costlab.stack import ROOT, StackError
 
@@ -59,6 +60,19 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
     profiles = [name for name in environment.get("COMPOSE_PROFILES", "").split(",") if name not in ("", "chaos")]
     addresses = {edge.variable: f"{TOXIPROXY}:{edge.port}" for edge in edges()}
     return {"COMPOSE_PROFILES": ",".join([*profiles, "chaos"]), **addresses}
+
+
+def on_loopback(port: Callable[[int], int], service: Callable[[str], Any]) -> list[dict[str, object]]:
+    """What toxiproxy starts from where everything is a process: ``port`` of its own, ``service`` by name."""
+    return [
+        {
+            "name": edge.name,
+            "listen": f"127.0.0.1:{port(edge.port)}",
+            "upstream": f"127.0.0.1:{service(edge.dependency).port(int(edge.upstream.rpartition(':')[2]))}",
+            "enabled": True,
+        }
+        for edge in edges()
+    ]
 
 
 def _edge(name: str, listen: str, upstream: str) -> Edge:

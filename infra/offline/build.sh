@@ -6,8 +6,8 @@
 #   docker compose up --build gateway worker prometheus
 #
 # One Debian root is made by debootstrap and imported; the images are built on it from Debian packages:
-# python (3.11), postgres (15), redis (7), prometheus. Grafana and Jaeger are not in Debian, so the stack
-# goes without them (COSTLAB_WITHOUT in images.env). These images are for tests, not for publishing: they
+# python (3.11), postgres (15), redis (7), prometheus; toxiproxy with the Go on this machine, where there is one.
+# Grafana and Jaeger are not in Debian, so the stack goes without them (COSTLAB_WITHOUT in images.env). These images are for tests, not for publishing: they
 # carry this machine's certificate bundle and Debian mirror.
 #
 # FRESH=1 builds everything anew, without any cache.
@@ -105,13 +105,26 @@ import_debian() {
     rm -rf "$root"
 }
 
+# Not in Debian: built from source by the Go on this machine. Without it there are no faults on the wire.
+build_toxiproxy() {
+    local context=$state/toxiproxy
+    mkdir -p "$context"
+    cp "$here/toxiproxy/Dockerfile" "$context/"
+    if "$here/../toxiproxy/install.sh" "$context" >>"$log" 2>&1; then
+        build_image toxiproxy 2 "$context"
+        echo "TOXIPROXY_IMAGE=$prefix/toxiproxy:2" >>"$state/images.env"
+    else
+        say "toxiproxy is left out: $(tail -n 1 "$log")"
+    fi
+}
+
 # The host's network: a build reaches whatever this machine reaches, with no bridge, NAT or MTU in between.
 build_image() {
-    local name=$1 image=$prefix/$1:$2 cache=()
+    local image=$prefix/$1:$2 context=${3:-$here/$1} cache=()
     [ "${FRESH:-}" = 1 ] && cache=(--no-cache)
     say "$image"
     DOCKER_BUILDKIT=0 quietly docker build --network host "${cache[@]}" --build-arg "DEBIAN_IMAGE=$prefix/debian:$suite" \
-        --tag "$image" "$here/$name"
+        --tag "$image" "$context"
 }
 
 write_environment() {
@@ -143,5 +156,6 @@ build_image postgres 15
 build_image redis 7
 build_image prometheus 2
 write_environment
+build_toxiproxy
 say "done; not in Debian and therefore left out: grafana, jaeger"
 echo "Use the images with:  set -a; . .costlab/offline/images.env; set +a"
