@@ -13,10 +13,12 @@ from collections.abc import Callable
 import orjson
 from flask import Flask, request
 from flask.json.provider import JSONProvider
+from redis import Redis
 
-from costlab.service import health, internal, logs, metrics, openapi, problem, redis_client, restart_flags
+from costlab.service import fault_routes, health, internal, logs, metrics, openapi, problem, redis_client, restart_flags
 from costlab.service.database import Database
 from costlab.service.door import ROUTE, Door
+from costlab.service.fault_engine import FaultEngine
 from costlab.service.flags import Flags, Registry
 from costlab.service.http_client import HttpClient
 from costlab.service.profiling import Profiling
@@ -46,15 +48,24 @@ class Service:
     def __init__(self, name: str, settings: ServiceSettings, edge: bool = False) -> None:
         logs.configure(name, settings.log_level)
         self.name = name
-        self.redis = redis_client.connect(settings.redis_url)
+        # Flags and faults have a connection of their own, which no fault meets.
+        control = redis_client.connect(settings.redis_url)
+        self.faults = FaultEngine(name, control, settings.internal_port())
+        self.redis = self.redis_for(settings.redis_url)
         registry = Registry.load()
         applied = metrics.FLAGS_REVISION.labels(name).set
-        self.flags = Flags(registry, self.redis, applied, restart_flags.running(settings))
+        self.flags = Flags(registry, control, applied, restart_flags.running(settings))
         self.tracing = Tracing(name, self.flags, settings.otlp_endpoint, edge)
         self._health = health.Health(self.flags)
         self._preloads: list[Callable[[], None]] = [self.flags.preload]
-        self._starts: list[Callable[[], None]] = [self.flags.start, self.tracing.start]
-        self._stops: list[Callable[[], None]] = [self.redis.close, self.flags.stop, self.tracing.stop]
+        self._starts: list[Callable[[], None]] = [self.flags.start, self.faults.start, self.tracing.start]
+        self._stops: list[Callable[[], None]] = [
+            self.redis.close,
+            control.close,
+            self.flags.stop,
+            self.faults.stop,
+            self.tracing.stop,
+        ]
 
         self.app = _flask(name)
         self.app.register_blueprint(self._health.blueprint())
@@ -62,8 +73,11 @@ class Service:
             self.app.add_url_rule("/openapi.json", view_func=self._openapi)
         inside = _flask(f"{name}-internal")
         inside.register_blueprint(self._health.blueprint())
-        inside.register_blueprint(internal.blueprint(registry, self.flags, self.redis, settings.token_file))
+        inside.register_blueprint(internal.blueprint(registry, self.flags, control, settings.token_file))
+        inside.register_blueprint(fault_routes.blueprint(self.faults, settings.token_file))
         self.door = Door(self.app.wsgi_app, inside.wsgi_app, settings.internal_port(), self.tracing)
+        self.door.inbound = self.faults.inbound
+        self.faults.know_routes(self._routes)
         profiling = Profiling(self.door, self.flags, settings.internal_port())
         self.app.wsgi_app = profiling
         self.on_stop(profiling.stop)
@@ -72,16 +86,20 @@ class Service:
 
     def database(self, dsn: str) -> Database:
         """PostgreSQL under ``dsn``; the service is ready only while it answers."""
-        database = Database(dsn, self.flags, self.tracing, self.name)
+        database = Database(dsn, self.flags, self.tracing, self.name, self.faults.edge("postgres"))
         self.check("postgres", database.ping, dependency=True)
         self.on_stop(database.close)
         return database
 
     def client(self, upstream: str, base_url: str, timeout: float = 5.0) -> HttpClient:
         """A client for another service."""
-        client = HttpClient(upstream, base_url, self.flags, self.tracing, timeout)
+        client = HttpClient(upstream, base_url, self.flags, self.tracing, timeout, self.faults.edge(upstream))
         self.on_stop(client.close)
         return client
+
+    def redis_for(self, url: str, answer_seconds: float = redis_client.ANSWER_SECONDS) -> Redis:
+        """Redis under ``url``, with a patience of its own; calls to it meet the faults of edge redis."""
+        return redis_client.connect(url, answer_seconds, self.faults.edge("redis"))
 
     def slots(self, slots: str, milliseconds: str) -> None:
         """Put a slot pool, as these two flags say, in front of the service's own routes."""
@@ -107,6 +125,10 @@ class Service:
 
     def _openapi(self) -> dict:
         return openapi.document(self.app, self.name)
+
+    def _routes(self) -> list[str]:
+        """The routes of the service's own: of Flask's, those that are not about its health."""
+        return [rule.rule for rule in self.app.url_map.iter_rules() if rule.rule not in health.PATHS]
 
     def preload(self) -> None:
         """Load what the worker processes can share, before they are forked."""

@@ -8,6 +8,8 @@ A database that cannot be reached or does not answer in time becomes a 503; noth
 deadline. A statement outside a transaction is sent once more when the connection it used turned out to be dead.
 """
 
+import os
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +19,8 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
 
 from costlab.service import context, metrics
 from costlab.service.connection_pool import ConnectionPool, PoolTimeout
+from costlab.service.fault_edges import NO_EDGE, Edge
+from costlab.service.fault_kinds.effects import Answer, Break
 from costlab.service.flags import Flags
 from costlab.service.problem import Unavailable
 from costlab.service.tracing import SpanKind, Tracing
@@ -27,22 +31,43 @@ _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
 class CountingCursor(cursor):
-    """A cursor that counts each statement sent."""
+    """A cursor that counts each statement sent, and before that passes the faults of ``edge``."""
+
+    edge = NO_EDGE
 
     def execute(self, query: str, vars: Sequence[Any] | dict[str, Any] | None = None) -> None:
+        if self.edge.active:
+            self._meet()
         metrics.DB_QUERIES.inc()
         super().execute(query, vars)
 
     def copy_expert(self, sql: str, file: Any, size: int = 8192) -> None:
+        if self.edge.active:
+            self._meet()
         metrics.DB_QUERIES.inc()
         super().copy_expert(sql, file, size)
+
+    def _meet(self) -> None:
+        """As the server would: a statement that takes too long is cancelled, a refused one has a code."""
+        request = context.current()
+        remaining = request.remaining() if request is not None else None
+        try:
+            effect = self.edge.meet(STATEMENT_SECONDS if remaining is None else min(STATEMENT_SECONDS, remaining))
+        except TimeoutError as error:
+            raise psycopg2.errors.QueryCanceled("canceling statement due to an injected fault") from error
+        if isinstance(effect, Break):
+            with socket.socket(fileno=os.dup(self.connection.fileno())) as link:
+                link.shutdown(socket.SHUT_RDWR)
+        elif isinstance(effect, Answer):
+            raise psycopg2.errors.InternalError_("an injected fault")
 
 
 class Database:
     """The PostgreSQL of one service. ``dsn`` is a libpq URL; the pool's size is the flag ``db.pool``."""
 
-    def __init__(self, dsn: str, flags: Flags, tracing: Tracing, application: str) -> None:
+    def __init__(self, dsn: str, flags: Flags, tracing: Tracing, application: str, edge: Edge = NO_EDGE) -> None:
         self._dsn = dsn
+        self._cursor = type("FaultyCursor", (CountingCursor,), {"edge": edge})
         self._tracing = tracing
         self._application = application
         self._pool = ConnectionPool(
@@ -119,7 +144,7 @@ class Database:
     def _open(self) -> connection:
         link = psycopg2.connect(
             self._dsn,
-            cursor_factory=CountingCursor,
+            cursor_factory=self._cursor,
             connect_timeout=CONNECT_SECONDS,
             application_name=self._application,
             options=f"-c statement_timeout={STATEMENT_SECONDS}s",

@@ -13,6 +13,7 @@ from opentelemetry.trace import StatusCode
 
 from costlab.resilience import deadline
 from costlab.service import context, metrics
+from costlab.service.fault_edges import Inbound
 from costlab.service.tracing import Tracing
 
 # Where whoever matched the route (Flask, or the gateway's proxy) leaves it in the WSGI environment.
@@ -29,6 +30,7 @@ class Door:
         self.public = public
         self._internal = internal
         self._internal_port = str(internal_port)
+        self.inbound = Inbound()
         self._tracing = tracing
         self._seconds = metrics.Children(metrics.REQUEST_SECONDS)
         self._bytes = metrics.Children(metrics.RESPONSE_BYTES)
@@ -47,6 +49,8 @@ class Door:
         context.enter(request)
         outcome = _Outcome(request.request_id, start_response)
         try:
+            if faults := self.inbound.active:
+                return self.inbound.serve(faults, self.public, environ, outcome.start)
             return self.public(environ, outcome.start)
         finally:
             context.enter(None)

@@ -16,6 +16,7 @@ from costlab.service.flags import Flags
 from costlab.service.readiness import BoundedCheck, Check, FailOpen, Result, ask, perform
 
 NAME = "health"
+PATHS = frozenset({"/livez", "/readyz"})
 
 
 class Health:

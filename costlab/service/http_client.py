@@ -30,8 +30,11 @@ from costlab.resilience.client_throttle import ClientThrottle, Throttled
 from costlab.resilience.deadline import nearest
 from costlab.resilience.retry import RETRIED, Retry
 from costlab.resilience.retry_budget import RetryBudget
-from costlab.service import context, metrics
+from costlab.service import context, metrics, problem
 from costlab.service.connection_pool import ConnectionPool, PoolTimeout
+from costlab.service.fault_edges import INJECTED, NO_EDGE, Edge, Pace
+from costlab.service.fault_kinds.effects import Answer as Injected
+from costlab.service.fault_kinds.effects import Break
 from costlab.service.flags import Flags
 from costlab.service.tracing import SpanKind, Tracing
 
@@ -113,7 +116,15 @@ class _Call(NamedTuple):
 class HttpClient:
     """Calls one upstream. ``timeout`` in seconds bounds a call, with its retries, unless the deadline is nearer."""
 
-    def __init__(self, upstream: str, base_url: str, flags: Flags, tracing: Tracing, timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        upstream: str,
+        base_url: str,
+        flags: Flags,
+        tracing: Tracing,
+        timeout: float = 5.0,
+        edge: Edge = NO_EDGE,
+    ) -> None:
         parts = urlsplit(base_url)
         self.upstream = upstream
         self._address = (parts.hostname or "", parts.port or 80)
@@ -121,6 +132,7 @@ class HttpClient:
         self._flags = flags
         self._tracing = tracing
         self._timeout = timeout
+        self._edge = edge
         self._pool = ConnectionPool(upstream, self._connect, _Connection.close, self._pool_size)
         self._breaker = CircuitBreaker(upstream)
         self._throttle = ClientThrottle(upstream)
@@ -225,11 +237,26 @@ class HttpClient:
         deadline = now + seconds
         message = self._message(call, context.current(), seconds)
         try:
+            if self._edge.active:
+                return self._faulty(call.method, message, deadline)
             return self._exchange(call.method, message, deadline)
         except (TimeoutError, PoolTimeout) as error:
             raise UpstreamTimeout(f"{self.upstream} did not answer within {seconds:.2f} s") from error
         except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise UpstreamUnreachable(f"{self.upstream} cannot be reached: {error}") from error
+
+    def _faulty(self, method: str, message: bytes, deadline: float) -> Answer:
+        """What comes of the exchange with the faults of this edge before it, or behind it."""
+        effect = self._edge.meet(_left(deadline))
+        if isinstance(effect, Break):
+            raise ConnectionResetError("connection reset by peer")
+        if isinstance(effect, Injected):
+            body = problem.body(effect.status, INJECTED, {})
+            return Answer(effect.status, [("content-type", problem.MEDIA_TYPE)], body)
+        answer = self._exchange(method, message, deadline)
+        if isinstance(effect, Pace):
+            effect.wait(len(answer.body), _left(deadline))
+        return answer
 
     def _exchange(self, method: str, message: bytes, deadline: float) -> Answer:
         while True:

@@ -23,15 +23,15 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
 
     @routes.get("/flags")
     def read() -> Response:
-        return _json({"revision": flags.revision, "flags": flags.snapshot()})
+        return document({"revision": flags.revision, "flags": flags.snapshot()})
 
     @routes.patch("/flags")
     def change() -> Response:
-        _authorize(token_file)
+        authorize(token_file)
         try:
             changes = _changes()
             profiling.refuse(changes)
-            return _json({"revision": store.set(changes)})
+            return document({"revision": store.set(changes)})
         except ValueError as error:
             raise problem.Invalid(str(error)) from error
         except RedisError as error:
@@ -40,8 +40,9 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
     return routes
 
 
-def _json(document: object) -> Response:
-    return Response(orjson.dumps(document), content_type="application/json")
+def document(content: object) -> Response:
+    """``content`` as JSON."""
+    return Response(orjson.dumps(content), content_type="application/json")
 
 
 def _changes() -> dict[str, object]:
@@ -54,7 +55,8 @@ def _changes() -> dict[str, object]:
     return changes
 
 
-def _authorize(token_file: Path | None) -> None:
+def authorize(token_file: Path | None) -> None:
+    """Unauthorized unless the request carries the stack's token."""
     if token_file is None or not token_file.is_file():
         raise problem.Unauthorized("This service was started without a token file, so nothing can be changed.")
     expected = f"Bearer {token_file.read_text().strip()}"

@@ -77,6 +77,23 @@ FLAG_PENDING = Gauge(
     multiprocess_mode="livemax",
 )
 
+# Faults
+FAULTS_REVISION = Gauge(
+    "costlab_faults_revision",
+    "The lowest revision of the faults that any live process of the service has in force.",
+    ["service"],
+    multiprocess_mode="livemin",
+)
+FAULTS_ACTIVE = Gauge(
+    "costlab_faults_active",
+    "Faults that are active in a process of the service. edge: what the calls that meet it go to, empty otherwise.",
+    ["fault", "edge"],
+    multiprocess_mode="livemax",
+)
+FAULTS_INJECTED = Counter(
+    "costlab_faults_injected", "Requests and calls that a fault has met. edge: as above.", ["fault", "edge"]
+)
+
 # Tracing
 SPANS_STARTED = Counter("costlab_spans_started", "Spans recorded because their trace is sampled.")
 SPANS_DROPPED = Counter("costlab_spans_dropped", "Spans the collector did not take.")
@@ -257,6 +274,18 @@ def render() -> bytes:
         except struct.error:  # a process that starts has made its file and not yet written the first bytes
             time.sleep(_READ_PAUSE_SECONDS)
     return generate_latest(registry)
+
+
+def live_minimum(name: str) -> float:
+    """The lowest value of a livemin gauge over the live processes of the service; 0 before any has set it."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if folder is None:
+        samples = [sample for family in REGISTRY.collect() if family.name == name for sample in family.samples]
+    else:
+        files = [str(file) for file in Path(folder).glob("gauge_livemin_*.db")]
+        merged = multiprocess.MultiProcessCollector.merge(files)
+        samples = [sample for family in merged if family.name == name for sample in family.samples]
+    return min((sample.value for sample in samples), default=0)
 
 
 def forget_process(pid: int) -> None:

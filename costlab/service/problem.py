@@ -3,6 +3,7 @@
 Problem                     anything a client is told about, with its HTTP status
 ├── BadRequest        400   the request cannot be understood
 ├── Unauthorized      401   no or wrong credentials
+├── Forbidden         403   this takes the stack's token
 ├── NotFound          404
 ├── MethodNotAllowed  405   the route exists, but not for this method
 ├── RequestTimeout    408   the client did not send its body in time
@@ -49,6 +50,10 @@ class BadRequest(Problem):
 
 class Unauthorized(Problem):
     status = 401
+
+
+class Forbidden(Problem):
+    status = 403
 
 
 class NotFound(Problem):
@@ -98,10 +103,18 @@ class GatewayTimeout(Problem):
 def body(status: int, detail: str, extras: Mapping[str, Any]) -> bytes:
     """The problem document as JSON bytes."""
     request = context.current()
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    document = {"type": "about:blank", "title": phrase(status), "status": status, "detail": detail}
     if request is not None:
         document["request_id"] = request.request_id
     return orjson.dumps(document | dict(extras))
+
+
+def phrase(status: int) -> str:
+    """The words that go with a status."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unassigned"
 
 
 def response(status: int, detail: str, headers: Mapping[str, str] | None = None, **extras: Any) -> Response:

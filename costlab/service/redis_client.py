@@ -2,20 +2,65 @@
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+
+from costlab.service.fault_edges import Edge
+from costlab.service.fault_kinds.effects import Answer, Break
 
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 
 
-def connect(url: str, answer_seconds: float = ANSWER_SECONDS) -> Redis:
+class _Faulty(AbstractConnection):
+    """Mixed into a kind of connection: commands pass the faults of ``edge`` before they are sent."""
+
+    edge: Edge
+    _greeting = False
+
+    def on_connect_check_health(self, check_health: bool = True) -> None:
+        # What a new connection says by itself is not a command of ours.
+        self._greeting = True
+        try:
+            super().on_connect_check_health(check_health)
+        finally:
+            self._greeting = False
+
+    def send_packed_command(self, command, check_health: bool = True) -> None:
+        if self.edge.active and not self._greeting:
+            self._meet()
+        super().send_packed_command(command, check_health)
+
+    def _meet(self) -> None:
+        try:
+            effect = self.edge.meet(self.socket_timeout or ANSWER_SECONDS)
+        except TimeoutError as error:
+            self.disconnect()
+            raise RedisTimeoutError("Timeout reading from socket") from error
+        if isinstance(effect, Break):
+            self.disconnect()
+            raise RedisConnectionError("Connection reset by peer")
+        if isinstance(effect, Answer):
+            raise ResponseError("ERR injected fault")
+
+
+def connect(url: str, answer_seconds: float = ANSWER_SECONDS, edge: Edge | None = None) -> Redis:
     """A thread-safe client with a connection pool; it connects when first used.
 
-    ``answer_seconds`` must be longer than any blocking read made through the client.
+    ``answer_seconds`` must be longer than any blocking read made through the client. Commands meet the faults of
+    ``edge``, if one is given.
     """
-    return Redis.from_url(
+    client = Redis.from_url(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=answer_seconds,
         retry=Retry(NoBackoff(), 1),
     )
+    if edge is not None:
+        pool = client.connection_pool
+        plain = pool.connection_class
+        pool.connection_class = type(f"Faulty{plain.__name__}", (_Faulty, plain), {"edge": edge})
+    return client

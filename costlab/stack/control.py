@@ -33,14 +33,14 @@ class Control:
 
     def flags(self, service: str | None = None) -> dict[str, object]:
         """The values in force, in ``service`` or in any."""
-        return self._call("GET", "/flags", service=service)["flags"]
+        return self.call("GET", "/flags", service=service)["flags"]
 
     def set_flags(self, changes: Mapping[str, object]) -> int:
         """Set ``changes`` (None: back to the default) and return the revision once they are in force.
 
         Every process has then applied it, and what a change takes (an index, another memory layout) is made.
         """
-        revision = self._call("PATCH", "/flags", changes)["revision"]
+        revision = self.call("PATCH", "/flags", changes)["revision"]
         deadline = time.monotonic() + APPLIED_SECONDS
         late = list(self._urls)
         while late := [name for name in late if self._applied(name) < revision]:
@@ -75,7 +75,8 @@ class Control:
         """The lowest revision in force in any process of ``service``."""
         return next((value for name, _, value in self.metrics(service) if name == _REVISION), 0)
 
-    def _call(self, method: str, path: str, document: object = None, service: str | None = None) -> dict:
+    def call(self, method: str, path: str, document: object = None, service: str | None = None) -> dict:
+        """What the internal port of ``service``, or of any, answers; ControlError when it refuses or is away."""
         url = self._urls[service or next(iter(self._urls))] + path
         body = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(url, body, method=method)  # noqa: S310 - loopback

@@ -2,7 +2,6 @@
 
 from flask import Flask
 
-from costlab.service import redis_client
 from costlab.service.app import Service
 from costlab.service.invalidation import Invalidation
 from costlab.service.settings import load
@@ -23,7 +22,7 @@ def create_app() -> Flask:
     settings = load(OrdersSettings, "orders")
     service = Service("orders", settings)
     database = service.database(settings.database_url)
-    stream = redis_client.connect(settings.redis_url, dual_write.ANSWER_SECONDS)
+    stream = service.redis_for(settings.redis_url, dual_write.ANSWER_SECONDS)
     service.on_stop(stream.close)
     store = OrderStore(database, service.flags, Publishing(service.flags, stream))
     users = UserLookup(

@@ -1,0 +1,149 @@
+"""``costlab chaos list|add|status|clear``: break a running stack on purpose, and get it back."""
+
+import json
+import re
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from costlab.failure import Failure
+from costlab.service.faults import DEFAULT_SECONDS, Fault, Record, Registry
+from costlab.stack import open_stack
+from costlab.stack.chaos import Chaos
+
+Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
+_SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600}
+
+commands = typer.Typer(help="Break a running stack on purpose, see what is broken, get it back.", no_args_is_help=True)
+
+
+class ChaosUsage(Failure):
+    """A word of the command line that means nothing."""
+
+    exit_code = 2
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``app``."""
+    app.add_typer(commands, name="chaos")
+
+
+@commands.command("list")
+def list_faults(as_json: AsJson = False) -> None:
+    """Every fault there is: where it fits, its parameters, what it does."""
+    if as_json:
+        typer.echo(json.dumps([_row(fault) for fault in Registry.load()], indent=2))
+        return
+    console = Console(highlight=False)
+    for fault in Registry.load():
+        console.print(Text(fault.name, style="bold").append(f"   {fault.level}: {', '.join(fault.at)}", style="dim"))
+        console.print(Padding(Text(fault.help), (0, 0, 0, 4)))
+        for line in _parameters(fault):
+            console.print(Padding(Text(line, style="dim"), (0, 0, 0, 4)))
+
+
+@commands.command()
+def add(
+    fault: Annotated[str, typer.Argument(help="One of costlab chaos list.")],
+    parameters: Annotated[list[str] | None, typer.Argument(help="ms=200 ...", metavar="[NAME=VALUE]...")] = None,
+    on: Annotated[str, typer.Option(help="The service, or one instance of it: users, users-2.")] = "",
+    edge: Annotated[str, typer.Option(help="What it calls, in place of requests that come in: postgres, users.")] = "",
+    route: Annotated[str, typer.Option(help="Only requests of this route: /users/{id}.")] = "",
+    rate: Annotated[str, typer.Option(help="The share of requests or calls it meets, up to 1.")] = "",
+    seed: Annotated[
+        str, typer.Option(help="What chance is drawn from; the same seed repeats. Drawn if not given.")
+    ] = "",
+    duration: Annotated[str, typer.Option("--for", help="How long: 30s, 5m, 1h.")] = f"{DEFAULT_SECONDS:g}s",
+    target: Target = "local",
+    as_json: AsJson = False,
+) -> None:
+    """Make a fault; returns once it is in force everywhere it has to be. It ends by itself."""
+    words = {"on": on, "edge": edge, "route": route, "rate": rate, "seed": seed}
+    document: dict[str, object] = {name: value for name, value in words.items() if value}
+    document |= {"fault": fault, "ttl": seconds(duration), "parameters": dict(map(_assignment, parameters or ()))}
+    record = Chaos(open_stack(target)).add(document)
+    if as_json:
+        typer.echo(json.dumps(record.document(), indent=2))
+    else:
+        typer.echo(f"in force: {line(record, time.time())}")
+
+
+@commands.command()
+def status(target: Target = "local", as_json: AsJson = False) -> None:
+    """The faults in force, where, and for how long still."""
+    now = time.time()
+    active = Chaos(open_stack(target)).status()
+    if as_json:
+        typer.echo(json.dumps([_timed(record, now) for record in active], indent=2))
+        return
+    for record in active:
+        typer.echo(line(record, now))
+    if not active:
+        typer.echo("no fault is active")
+
+
+@commands.command()
+def clear(
+    identities: Annotated[list[str] | None, typer.Argument(help="Ids of faults; all of them without.")] = None,
+    target: Target = "local",
+) -> None:
+    """End faults before their time; returns once they have ended."""
+    chaos = Chaos(open_stack(target))
+    for identity in identities or ():
+        chaos.remove(identity)
+    ended = len(identities) if identities else chaos.clear()
+    typer.echo(f"{ended} fault{'' if ended == 1 else 's'} ended")
+
+
+def line(record: Record, now: float) -> str:
+    """A fault in a line: ``3f2a91c0  latency on users, ms=200, seed 7  41 s left``."""
+    return f"{record.id}  {record.words()}, seed {record.seed}   {record.left(now):.0f} s left"
+
+
+def seconds(duration: str) -> float:
+    """``90s``, ``1.5m`` or ``90`` in seconds."""
+    found = _DURATION.fullmatch(duration)
+    if found is None:
+        raise ChaosUsage(f"{duration!r} is no duration; allowed: 500ms, 30s, 5m, 1h")
+    return float(found[1]) * _SECONDS[found[2]]
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        raise ChaosUsage(f"{text!r} is not NAME=VALUE, for instance ms=200")
+    return name, value
+
+
+def _parameters(fault: Fault) -> Sequence[str]:
+    lines = [
+        f"{name}={parameter.default}   {parameter.help}, {parameter.allowed()}"
+        for name, parameter in fault.parameters.items()
+    ]
+    return [f"rate={fault.rate:g}", *lines] if fault.rate is not None else lines
+
+
+def _row(fault: Fault) -> dict[str, object]:
+    parameters = {
+        name: {"default": parameter.default, "allowed": parameter.allowed(), "help": parameter.help}
+        for name, parameter in fault.parameters.items()
+    }
+    return {
+        "name": fault.name,
+        "level": fault.level,
+        "at": fault.at,
+        "rate": fault.rate,
+        "parameters": parameters,
+        "help": fault.help,
+    }
+
+
+def _timed(record: Record, now: float) -> dict[str, object]:
+    return record.document() | {"seconds_left": round(record.left(now), 3)}

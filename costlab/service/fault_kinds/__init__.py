@@ -1,0 +1,23 @@
+"""The kinds of faults a service makes in itself, one file per kind, by their names in faults.toml."""
+
+from costlab.service.fault_kinds.effects import Kind
+from costlab.service.fault_kinds.errors import Errors
+from costlab.service.fault_kinds.hang import Hang
+from costlab.service.fault_kinds.latency import Latency
+from costlab.service.fault_kinds.latency_long_tail import LatencyLongTail
+from costlab.service.fault_kinds.latency_normal import LatencyNormal
+from costlab.service.fault_kinds.reset import Reset
+from costlab.service.fault_kinds.slow_body import SlowBody
+from costlab.service.fault_kinds.stall import Stall
+
+# Those that meet single requests or calls.
+KINDS: dict[str, type[Kind]] = {
+    "latency": Latency,
+    "latency_normal": LatencyNormal,
+    "latency_long_tail": LatencyLongTail,
+    "stall": Stall,
+    "errors": Errors,
+    "hang": Hang,
+    "reset": Reset,
+    "slow_body": SlowBody,
+}

@@ -1,0 +1,80 @@
+"""Faults over the internal port: what is active, add one, take one or all away. Changes take the stack's token.
+
+GET    /faults        {"revision", "in_force", "faults": [record and its seconds left, ...]}
+POST   /faults        a wish; 201 with its record once every process of this instance has it in force
+DELETE /faults        all faults of all services
+DELETE /faults/<id>   one
+"""
+
+import time
+from pathlib import Path
+
+import orjson
+from flask import Blueprint, Response, request
+from redis.exceptions import RedisError
+
+from costlab.service import metrics, problem
+from costlab.service.fault_engine import FaultEngine
+from costlab.service.faults import BadFault, Record
+from costlab.service.internal import authorize, document
+
+IN_FORCE_SECONDS = 3.0
+POLL_SECONDS = 0.01
+_AWAY = "Redis, which holds the faults, cannot be reached; nothing was changed."
+
+
+def blueprint(engine: FaultEngine, token_file: Path | None) -> Blueprint:
+    """The routes /faults."""
+    routes = Blueprint("faults", __name__)
+
+    @routes.get("/faults")
+    def read() -> Response:
+        now = time.time()
+        active = [record.document() | {"seconds_left": round(record.left(now), 3)} for record in engine.records()]
+        return document({"revision": engine.revision, "in_force": _in_force(), "faults": active})
+
+    @routes.post("/faults")
+    def add() -> Response:
+        authorize(token_file)
+        record, revision = _added(engine)
+        answer = document({"revision": revision, "fault": record.document()})
+        answer.status_code = 201
+        return answer
+
+    @routes.delete("/faults", defaults={"identity": ""})
+    @routes.delete("/faults/<identity>")
+    def remove(identity: str) -> Response:
+        authorize(token_file)
+        try:
+            revision, removed = engine.store.remove(identity) if identity else engine.store.clear()
+        except RedisError as error:
+            raise problem.Unavailable(_AWAY) from error
+        if identity and not removed:
+            raise problem.NotFound(f"There is no fault {identity}.")
+        return document({"revision": revision, "removed": removed})
+
+    return routes
+
+
+def _added(engine: FaultEngine) -> tuple[Record, int]:
+    """The record that was asked for, in force, and its revision."""
+    try:
+        record = engine.granted(engine.registry.wish(orjson.loads(request.get_data())))
+        revision = engine.store.add(record)
+    except BadFault as error:
+        raise problem.Invalid(f"{error}.") from error
+    except orjson.JSONDecodeError as error:
+        raise problem.BadRequest(f"The body is not JSON: {error}.") from error
+    except RedisError as error:
+        raise problem.Unavailable(_AWAY) from error
+    deadline = time.monotonic() + IN_FORCE_SECONDS
+    while _in_force() < revision:
+        if time.monotonic() > deadline:
+            engine.store.remove(record.id)
+            raise problem.Unavailable(f"Not in force in every process within {IN_FORCE_SECONDS:.0f} s; taken back.")
+        time.sleep(POLL_SECONDS)
+    return record, revision
+
+
+def _in_force() -> float:
+    return metrics.live_minimum("costlab_faults_revision")

@@ -1,0 +1,108 @@
+"""Faults inside services, from outside: asked for at a service's internal port, handed to all its processes by Redis.
+
+The service itself refuses what does not fit it, and answers once its own processes have the fault in force; where it
+runs as several instances, those are waited for here.
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from costlab.service.faults import BadFault, Record, Registry, Wish
+from costlab.stack import Stack
+from costlab.stack.control import Control, ControlError
+
+IN_FORCE_SECONDS = 5.0
+POLL_SECONDS = 0.02
+
+
+class ServiceFaults:
+    """The level "service" of chaos."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._registry = Registry.load()
+
+    def apply(self, wish: Wish) -> Record:
+        """Made by every instance of the service, or by the one that ``on`` names."""
+        urls = self._stack.internal_urls()
+        instances = _instances(wish.on, urls)
+        if not instances:
+            raise BadFault(f"there is no service {wish.on!r}; there are: {', '.join(urls)}")
+        granted = self._control().call("POST", "/faults", wish.document(), instances[0])
+        self._wait(instances[1:], granted["revision"])
+        return self._registry.record(granted["fault"])
+
+    def remove(self, identity: str) -> bool:
+        """Ended in every process."""
+        if identity not in {record.id for record in self.active()}:
+            return False
+        self._change(f"/faults/{identity}")
+        return True
+
+    def clear(self) -> int:
+        """Ended in every process of every service."""
+        return self._change("/faults")
+
+    def active(self) -> list[Record]:
+        """What the services say; those that do not answer are passed over."""
+        answers = self._ask_all()
+        now = time.time()
+        records = {found["id"]: found for answer in answers.values() for found in answer["faults"]}
+        known = [self._registry.record(_without(found, "seconds_left")) for found in records.values()]
+        return [record for record in known if record.left(now)]
+
+    def _change(self, path: str) -> int:
+        """Asked of any service that answers."""
+        failed = ControlError("no service is there")
+        for service in self._stack.internal_urls():
+            try:
+                done = self._control().call("DELETE", path, service=service)
+            except ControlError as error:
+                failed = error
+                continue
+            self._wait(list(self._ask_all()), done["revision"])
+            return done["removed"]
+        raise failed
+
+    def _wait(self, services: list[str], revision: int) -> None:
+        """Return when every process of ``services`` has ``revision`` in force."""
+        deadline = time.monotonic() + IN_FORCE_SECONDS
+        while late := [name for name in services if self._ask(name).get("in_force", 0) < revision]:
+            if time.monotonic() > deadline:
+                raise ControlError(f"{', '.join(late)} did not follow within {IN_FORCE_SECONDS:.0f} s")
+            time.sleep(POLL_SECONDS)
+
+    def _ask_all(self) -> dict[str, dict[str, Any]]:
+        """What each service says that answers."""
+        services = list(self._stack.internal_urls())
+        with ThreadPoolExecutor(len(services)) as pool:
+            answers = dict(zip(services, pool.map(self._ask, services), strict=True))
+        return {name: answer for name, answer in answers.items() if answer}
+
+    def _ask(self, service: str) -> dict[str, Any]:
+        try:
+            return self._control().call("GET", "/faults", service=service)
+        except ControlError:
+            return {}
+
+    def _control(self) -> Control:
+        return Control(self._stack.internal_urls(), self._stack.token())
+
+
+def _instances(name: str, urls: dict[str, str]) -> list[str]:
+    """Whom ``name`` means: ``users`` all its instances, ``users-1`` the first, which is called users, ``users-2``..."""
+    if name in urls:
+        return [name, *(other for other in urls if _number(other, name))]
+    service = name.removesuffix("-1")
+    return [service] if name.endswith("-1") and service in urls else []
+
+
+def _number(instance: str, service: str) -> str:
+    """The number of an instance of ``service``; "" when it is none."""
+    prefix, _, number = instance.rpartition("-")
+    return number if prefix == service and number.isdecimal() else ""
+
+
+def _without(document: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key != name}
