@@ -8,6 +8,6 @@ from costlab import cli
 from costlab.stack.local import LocalStack
 
 state, topology = map(Path, sys.argv[1:])
-cli.stack.open_stack = lambda _target: LocalStack(state, os.environ, topology)
+cli.stack.open_stack = lambda _target, **_options: LocalStack(state, os.environ, topology)
 sys.argv[1:] = ["up"]
 cli.main()
