@@ -74,7 +74,7 @@ def set_flags(
     target: Target = "local",
 ) -> None:
     """Set flags on the running stack; returns once every process has them. Those of kind restart restart services."""
-    _change(target, dict(_assignment(text) for text in assignments))
+    _change(target, dict(assignment(text) for text in assignments))
 
 
 @commands.command("reset")
@@ -86,10 +86,11 @@ def reset_flags(
     _change(target, dict.fromkeys(names or [flag.name for flag in Registry.load()]))
 
 
-def _assignment(text: str) -> tuple[str, str]:
+def assignment(text: str, example: str = "cache.strategy=ttl") -> tuple[str, str]:
+    """Name and value of ``name=value``."""
     name, separator, value = text.partition("=")
     if not separator:
-        raise FlagError(f"{text!r} is not FLAG=VALUE, for instance cache.strategy=ttl")
+        raise FlagError(f"{text!r} is not NAME=VALUE, for instance {example}")
     return name, value
 
 

@@ -16,6 +16,7 @@ from flask.json.provider import JSONProvider
 from redis import Redis
 
 from costlab.service import fault_routes, health, internal, logs, metrics, openapi, problem, redis_client, restart_flags
+from costlab.service.configuration import Configuration, Document
 from costlab.service.database import Database
 from costlab.service.door import ROUTE, Door
 from costlab.service.fault_engine import FaultEngine
@@ -71,7 +72,8 @@ class Service:
         self.app.register_blueprint(self._health.blueprint())
         if not edge:
             self.app.add_url_rule("/openapi.json", view_func=self._openapi)
-        inside = _flask(f"{name}-internal")
+        inside = self._inside = _flask(f"{name}-internal")
+        self._token_file = settings.token_file
         inside.register_blueprint(self._health.blueprint())
         inside.register_blueprint(internal.blueprint(registry, self.flags, control, settings.token_file))
         inside.register_blueprint(fault_routes.blueprint(self.faults, settings.token_file))
@@ -96,6 +98,14 @@ class Service:
         client = HttpClient(upstream, base_url, self.flags, self.tracing, timeout, self.faults.edge(upstream))
         self.on_stop(client.close)
         return client
+
+    def configuration(self, model: type[Document]) -> Configuration[Document]:
+        """The service's configuration document, with its place on the internal port."""
+        configuration = Configuration(self.name, model, self.redis, self.flags)
+        self._inside.register_blueprint(internal.configuration(configuration, self._token_file))
+        self.on_start(configuration.start)
+        self.on_stop(configuration.stop)
+        return configuration
 
     def redis_for(self, url: str, answer_seconds: float = redis_client.ANSWER_SECONDS) -> Redis:
         """Redis under ``url``, with a patience of its own; calls to it meet the faults of edge redis."""

@@ -1,4 +1,5 @@
-"""The internal port of a service: metrics and flags. Never routed by the gateway; changes take the stack's token."""
+"""The internal port of a service: metrics, flags and its configuration document. Never routed by the gateway; changes
+take the stack's token."""
 
 import hmac
 from pathlib import Path
@@ -9,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from costlab.service import metrics, problem, profiling
+from costlab.service.configuration import BadValue, Configuration
 from costlab.service.flags import Flags, FlagStore, Registry
 
 
@@ -29,7 +31,7 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
     def change() -> Response:
         authorize(token_file)
         try:
-            changes = _changes()
+            changes = _changes('flag names and values, for instance {"cache.ttl": 5}')
             profiling.refuse(changes)
             return document({"revision": store.set(changes)})
         except ValueError as error:
@@ -40,18 +42,48 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
     return routes
 
 
+def configuration(configuration: Configuration, token_file: Path | None) -> Blueprint:
+    """The route /config."""
+    routes = Blueprint("configuration", __name__)
+    away = "Redis, which holds the configuration document, cannot be reached"
+
+    @routes.get("/config")
+    def read() -> Response:
+        try:
+            revision, given = configuration.stored()
+        except RedisError as error:
+            raise problem.Unavailable(f"{away}.") from error
+        running = {"revision": configuration.revision, "document": dict(configuration.document)}
+        stored = {"revision": revision, "document": dict(configuration.schema.default()) | given}
+        fields = configuration.schema.describe()
+        return document({"service": configuration.service, "running": running, "stored": stored, "fields": fields})
+
+    @routes.patch("/config")
+    def change() -> Response:
+        authorize(token_file)
+        changes = _changes("fields and values; null puts a field back to its default")
+        try:
+            return document({"revision": configuration.set(changes)})
+        except BadValue as error:
+            raise problem.Invalid(f"{error}", errors=error.errors) from error
+        except RedisError as error:
+            raise problem.Unavailable(f"{away}; nothing was set.") from error
+
+    return routes
+
+
 def document(content: object) -> Response:
     """``content`` as JSON."""
     return Response(orjson.dumps(content), content_type="application/json")
 
 
-def _changes() -> dict[str, object]:
+def _changes(of: str) -> dict[str, object]:
     try:
         changes = orjson.loads(request.get_data())
     except orjson.JSONDecodeError as error:
         raise problem.BadRequest(f"The body is not JSON: {error}.") from error
     if not isinstance(changes, dict) or not changes:
-        raise problem.Invalid('The body is an object of flag names and values, for instance {"cache.ttl": 5}.')
+        raise problem.Invalid(f"The body is an object of {of}.")
     return changes
 
 

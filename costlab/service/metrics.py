@@ -77,6 +77,20 @@ FLAG_PENDING = Gauge(
     multiprocess_mode="livemax",
 )
 
+# Configuration documents
+CONFIG_REVISION = Gauge(
+    "costlab_config_revision",
+    "The revision of the configuration document that each live process runs with; 0: nobody has changed it.",
+    ["service"],
+    multiprocess_mode="liveall",
+)
+CONFIG_DOCUMENTS = Counter(
+    "costlab_config_documents",
+    "Configuration documents looked at. outcome: taken (in force in a process), refused (by a process, which keeps the "
+    "last good one), turned_away (at the internal port).",
+    ["outcome"],
+)
+
 # Faults
 FAULTS_REVISION = Gauge(
     "costlab_faults_revision",

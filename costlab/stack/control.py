@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -18,10 +19,15 @@ MADE_SECONDS = 60.0
 ANSWER_SECONDS = 3.0
 _REVISION = "costlab_flags_revision"
 _PENDING = "costlab_flag_pending"
+_CONFIG = "costlab_config_revision"
 
 
 class ControlError(Failure):
     """A service's internal port did not do what was asked."""
+
+
+class NotThere(ControlError):
+    """The service has nothing under that path."""
 
 
 class Control:
@@ -49,6 +55,27 @@ class Control:
             time.sleep(0.02)
         self._wait_until_made(set(changes))
         return revision
+
+    def configurations(self) -> dict[str, dict]:
+        """The configuration document of each service that has one: running, stored, fields."""
+        found: dict[str, dict] = {}
+        for name in self._urls:
+            with suppress(NotThere):
+                document = self._call("GET", "/config", service=name)
+                found.setdefault(document["service"], document)
+        return found
+
+    def set_configuration(self, service: str, changes: Mapping[str, object]) -> int:
+        """Store ``changes`` (None: back to the default) in the document of ``service``; the new revision.
+
+        When it is in force depends on the flag ``service.config``.
+        """
+        return self._call("PATCH", "/config", changes, service)["revision"]
+
+    def configuration_revisions(self, service: str) -> list[int]:
+        """The revision of the document of ``service`` that each of its processes runs with."""
+        samples = [sample for name in self._urls for sample in self.metrics(name)]
+        return [int(value) for name, labels, value in samples if name == _CONFIG and labels["service"] == service]
 
     def metrics(self, service: str) -> list[tuple[str, dict[str, str], float]]:
         """Every sample of ``service`` over all its processes: name, labels, value."""
@@ -89,7 +116,7 @@ def _read(request: urllib.request.Request) -> bytes:
         with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:  # noqa: S310
             return answer.read()
     except urllib.error.HTTPError as error:
-        raise ControlError(_detail(error)) from error
+        raise (NotThere if error.code == 404 else ControlError)(_detail(error)) from error
     except OSError as error:
         raise ControlError(f"no stack answers at {request.full_url}: is one up? (costlab status)") from error
 

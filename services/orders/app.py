@@ -7,6 +7,7 @@ from costlab.service.invalidation import Invalidation
 from costlab.service.settings import load
 from services.orders import routes, stock
 from services.orders.catalogue.loader import CatalogueLoader
+from services.orders.configuration import OrdersConfiguration
 from services.orders.history_index import HistoryIndex
 from services.orders.json_codec import JsonCodec
 from services.orders.placing import Placing
@@ -41,9 +42,10 @@ def create_app() -> Flask:
     relay = Relay(settings.relay_url(), service.redis)
     service.on_start(relay.start)
     service.on_stop(relay.stop)
-    placing = Placing(service.flags, store, catalogue, users, Invalidation(settings.redis_url))
+    configuration = service.configuration(OrdersConfiguration)
+    placing = Placing(service.flags, store, catalogue, users, Invalidation(settings.redis_url), configuration)
     service.slots("orders.slots", "orders.slot_ms")
     service.app.json = JsonCodec(service.app, service.flags)
-    service.app.register_blueprint(routes.blueprint(store, catalogue, placing))
+    service.app.register_blueprint(routes.blueprint(store, catalogue, placing, configuration))
     service.app.register_blueprint(stock.blueprint(stock.StockRoom(database, service.flags)))
     return service.app

@@ -1,11 +1,13 @@
 """Placing an order: check the user, price the lines, write it once, tell the cache."""
 
 from costlab.service import metrics
+from costlab.service.configuration import Configuration
 from costlab.service.flags import Flags
 from costlab.service.invalidation import Invalidation
 from costlab.service.problem import Invalid
 from services.orders import idempotency
 from services.orders.catalogue.loader import CatalogueLoader
+from services.orders.configuration import OrdersConfiguration
 from services.orders.models import NewOrder
 from services.orders.rows import Line, Order
 from services.orders.store import Claim, OrderStore
@@ -24,18 +26,21 @@ class Placing:
         catalogue: CatalogueLoader,
         users: UserLookup,
         invalidation: Invalidation,
+        configuration: Configuration[OrdersConfiguration],
     ) -> None:
         self._flags = flags
         self._store = store
         self._catalogue = catalogue
         self._users = users
         self._invalidation = invalidation
+        self._configuration = configuration
 
     def place(self, new: NewOrder, key: str | None) -> tuple[Order, bool]:
         """The order, and whether it is one that ``key`` had placed before."""
         claim = self._claim(new, key)
         order = self._replayed(claim)
         if order is None:
+            self._refuse_too_long(new)
             lines = self._priced(new)
             self._users.require(new.user_id)
             order = self._store.add(new.user_id, lines, claim)
@@ -63,6 +68,12 @@ class Placing:
         if fingerprint != claim.fingerprint:
             raise Invalid(f"{idempotency.HEADER}: this key was used for another order; take a new key.")
         return self._store.get(order_id)
+
+    def _refuse_too_long(self, new: NewOrder) -> None:
+        most = self._configuration.document.max_lines
+        if len(new.lines) > most:
+            message = f"an order has at most {most} lines for now"
+            raise Invalid(f"body: lines: {message}", errors=[{"field": "lines", "message": message}])
 
     def _priced(self, new: NewOrder) -> list[Line]:
         catalogue = self._catalogue.catalogue()

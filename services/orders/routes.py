@@ -4,10 +4,12 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
 from costlab.service import validation
+from costlab.service.configuration import Configuration
 from costlab.service.openapi import operation
 from costlab.service.problem import NotFound
 from services.orders import idempotency
 from services.orders.catalogue.loader import CatalogueLoader
+from services.orders.configuration import OrdersConfiguration
 from services.orders.models import (
     History,
     HistoryPage,
@@ -26,7 +28,12 @@ from services.orders.store import OrderStore
 _KEY_HELP = "Names this attempt: sent again with the same key and body, the order is placed once."
 
 
-def blueprint(store: OrderStore, catalogue: CatalogueLoader, placing: Placing) -> Blueprint:
+def blueprint(
+    store: OrderStore,
+    catalogue: CatalogueLoader,
+    placing: Placing,
+    configuration: Configuration[OrdersConfiguration],
+) -> Blueprint:
     """Products, orders, a user's history, and statistics."""
     routes = Blueprint("orders", __name__)
 
@@ -64,7 +71,8 @@ def blueprint(store: OrderStore, catalogue: CatalogueLoader, placing: Placing) -
     )
     def history(user_id: int) -> ResponseReturnValue:
         page = validation.query(HistoryPage)
-        orders, following = store.history(user_id, page.limit, page.after, page.fields)
+        limit = min(page.limit, configuration.document.max_page)
+        orders, following = store.history(user_id, limit, page.after, page.fields)
         return {"orders": orders, "next": following}
 
     @routes.get("/orders/stats")
