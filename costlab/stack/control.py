@@ -61,7 +61,7 @@ class Control:
         found: dict[str, dict] = {}
         for name in self._urls:
             with suppress(NotThere):
-                document = self._call("GET", "/config", service=name)
+                document = self.call("GET", "/config", service=name)
                 found.setdefault(document["service"], document)
         return found
 
@@ -70,7 +70,7 @@ class Control:
 
         When it is in force depends on the flag ``service.config``.
         """
-        return self._call("PATCH", "/config", changes, service)["revision"]
+        return self.call("PATCH", "/config", changes, service)["revision"]
 
     def configuration_revisions(self, service: str) -> list[int]:
         """The revision of the document of ``service`` that each of its processes runs with."""
