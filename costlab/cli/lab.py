@@ -64,6 +64,7 @@ def price(
     console = Console()
     console.print(table.bill_table(priced, stored.experiment.names()))
     console.print(table.bill_words(priced), highlight=False)
+    console.print(table.assumed_words(priced), highlight=False)
 
 
 def days(as_json: AsJson = False) -> None:

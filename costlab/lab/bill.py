@@ -15,6 +15,8 @@ from costlab.lab.pricing import Measured, Row
 from costlab.lab.toml_file import Closed, describe
 
 GIB = 2**30
+_SPANS, _SPAN_BYTES = "costlab_spans_started_total", "costlab_span_bytes_total"
+_LOG_BYTES = "costlab_log_bytes_total"
 CURVE = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 
 
@@ -49,7 +51,11 @@ class Sensitivity(Closed):
 
 
 class Bill(Closed):
-    """Everything needed to check it: rows, prices with their source, assumptions."""
+    """Everything needed to check it: rows, prices with their source, assumptions.
+
+    ``assumed``: what stands in it as assumed because the run did not measure it; None in bills of the first format,
+    in which it was PostgreSQL's memory and the bytes of a span.
+    """
 
     sheet_name: str
     sheet: Sheet
@@ -57,6 +63,7 @@ class Bill(Closed):
     variants: dict[str, VariantBill]
     differences: dict[str, Difference]
     sensitivity: list[Sensitivity]
+    assumed: list[str] | None = None
 
 
 def bill(
@@ -100,6 +107,7 @@ def bill(
             )
             for words, other, changed in _changed(sheet_name, sheet, given, folder)
         ],
+        assumed=_assumed(plain.values()),
     )
 
 
@@ -129,14 +137,29 @@ def measured(blocks: Sequence[Block], without: Collection[str], drawn: np.ndarra
         return mean([value(block) / block.succeeded for block in blocks])
 
     services = sorted({name for block in blocks for name in metrics.deployed(block.cpu_seconds, without)})
+    seen = all("postgres" in block.memory_bytes for block in blocks)
+    unsized = any(block.counter(_SPANS) for block in blocks) and not any(block.counter(_SPAN_BYTES) for block in blocks)
     return Measured(
         cpu_seconds={name: per_request(lambda block, name=name: block.cpu_seconds.get(name, 0.0)) for name in services},
         memory_gib=mean([sum(metrics.deployed(block.memory_bytes, without).values()) / GIB for block in blocks]),
         database_cpu_seconds=per_request(lambda block: block.cpu_seconds.get("postgres", 0.0)),
         bytes=per_request(lambda block: block.bytes),
-        spans=per_request(lambda block: block.counter("costlab_spans_started_total")),
+        spans=per_request(lambda block: block.counter(_SPANS)),
         redis="redis" not in without,
+        database_gib=mean([block.memory_bytes["postgres"] / GIB for block in blocks]) if seen else None,
+        span_bytes=None if unsized else per_request(lambda block: block.counter(_SPAN_BYTES)),
+        log_bytes=per_request(lambda block: block.counter(_LOG_BYTES)),
     )
+
+
+def _assumed(variants: Collection[Measured]) -> list[str]:
+    """What of the bill was not measured."""
+    names = ["disk of PostgreSQL"]
+    if any(one.database_gib is None for one in variants):
+        names.append("memory of PostgreSQL")
+    if any(one.span_bytes is None for one in variants):
+        names.append("bytes of a span")
+    return names
 
 
 def _variant(plain: Measured, draws: Measured, rounds: int, sheet: Sheet, given: Assumptions) -> VariantBill:

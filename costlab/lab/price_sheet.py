@@ -28,7 +28,7 @@ class Price(Closed):
 
 
 class Rows(Closed):
-    """Everything a bill can hold."""
+    """Everything a bill can hold. Only bills stored before logs were priced have no ``logs_gb``."""
 
     vcpu_hour: Price
     memory_gib_hour: Price
@@ -40,6 +40,7 @@ class Rows(Closed):
     load_balancer_hour: Price
     load_balancer_lcu_hour: Price
     traces_gb: Price
+    logs_gb: Price | None = None
 
 
 class Sheet(Closed):
@@ -75,7 +76,11 @@ def load_sheet(name: str, folder: Path = PRICES) -> Sheet:
     """The sheet infra/prices/NAME.toml."""
     if name not in sheet_names(folder):
         raise LabError(f"there is no price sheet {name!r}; there are: {', '.join(sheet_names(folder)) or 'none'}")
-    return read(folder / f"{name}.toml", Sheet)
+    path = folder / f"{name}.toml"
+    sheet = read(path, Sheet)
+    if sheet.rows.logs_gb is None:
+        raise LabError(f"{path}: rows.logs_gb is missing")
+    return sheet
 
 
 def load_assumptions(folder: Path = PRICES) -> Assumptions:

@@ -2,19 +2,19 @@
 
     mean rate λ = U·R/86400, peak λp = λ·F, requests per month N = U·R·30.4, hours per month 730
     compute   λp · CPU s per request / u · 730 · vCPU-hour        memory    PSS GiB · replicas · 730 · GiB-hour
-    database  λp · its CPU s per request / u_db · 730 · vCPU-hour, plus memory and disk as assumed
+    database  λp · its CPU s per request / u_db · 730 · vCPU-hour, plus its memory as measured and its disk as assumed
     redis     nodes · 730 · node-hour, for variants that use it    egress    max(0, N · bytes - free) · GB
-    balancer  730 · (hour + LCU · LCU-hour), LCU = GB per hour    traces    N · spans · bytes of one · GB
+    balancer  730 · (hour + LCU · LCU-hour), LCU = GB per hour    traces, logs    N · bytes per request · GB
 
 U = 10,000 users a day with R = 100 requests each are λ = 11.6/s; at 5 ms of CPU per request, F = 4 and u = 0.6 that
-is 0.39 vCPU, 11.4 USD a month on Fargate. Not in the bill: logs (their bytes are not measured), reserved prices.
+is 0.39 vCPU, 11.4 USD a month on Fargate. Not in the bill: people, backups, reserved prices.
 Rows carry FOCUS column names (focus.finops.org).
 """
 
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,7 +28,11 @@ Number = float | np.ndarray
 
 @dataclass(frozen=True)
 class Measured:
-    """What one variant used per successful request (memory: as it stood). Arrays price many draws at once."""
+    """What one variant used per successful request (memory: as it stood). Arrays price many draws at once.
+
+    ``database_gib`` and ``span_bytes`` (of all spans of a request) are None where they were not measured: then what
+    is assumed stands in for them.
+    """
 
     cpu_seconds: Mapping[str, Number]
     memory_gib: Number
@@ -36,6 +40,9 @@ class Measured:
     bytes: Number
     spans: Number
     redis: bool
+    database_gib: Number | None = None
+    span_bytes: Number | None = None
+    log_bytes: Number = 0.0
 
 
 class Row(Closed):
@@ -61,9 +68,11 @@ def quantities(measured: Measured, given: Assumptions) -> dict[str, tuple[str, N
     traffic = requests * measured.bytes / 1e9
     balanced = HOURS * mean * 3600 * measured.bytes / 1e9
     memory = measured.memory_gib * HOURS
-    database_memory = given.database_memory_gib * HOURS
+    database_gib = given.database_memory_gib if measured.database_gib is None else measured.database_gib
+    span_bytes = measured.spans * given.span_bytes if measured.span_bytes is None else measured.span_bytes
     nodes = given.redis_nodes * HOURS if measured.redis else 0
-    traces = requests * measured.spans * given.span_bytes / 1e9
+    traces = requests * span_bytes / 1e9
+    logs = requests * measured.log_bytes / 1e9
     database = measured.database_cpu_seconds
     return {
         "vcpu_hour": ("CPU of our services", mean * cpu * HOURS, peak * cpu / given.utilisation * HOURS),
@@ -73,13 +82,14 @@ def quantities(measured: Measured, given: Assumptions) -> dict[str, tuple[str, N
             mean * database * HOURS,
             peak * database / given.database_utilisation * HOURS,
         ),
-        "database_gib_hour": ("memory of PostgreSQL", database_memory, database_memory),
+        "database_gib_hour": ("memory of PostgreSQL", database_gib * HOURS, database_gib * HOURS),
         "database_ssd_gib_month": ("disk of PostgreSQL", given.database_ssd_gib, given.database_ssd_gib),
         "redis_node_hour": ("cache node", nodes, nodes),
         "egress_gb": ("bytes to users", traffic, np.maximum(0, traffic - given.free_egress_gb)),
         "load_balancer_hour": ("load balancer", HOURS, HOURS),
         "load_balancer_lcu_hour": ("load balancer, work", balanced, balanced),
         "traces_gb": ("traces", traces, traces),
+        "logs_gb": ("logs", logs, logs),
     }
 
 
@@ -114,7 +124,9 @@ def total(measured: Measured, sheet: Sheet, given: Assumptions) -> Number:
 
 def idle(measured: Measured, sheet: Sheet, given: Assumptions) -> float:
     """USD per month before the first request: memory, disk, nodes, the balancer."""
-    nobody = Measured(dict.fromkeys(measured.cpu_seconds, 0.0), measured.memory_gib, 0.0, 0.0, 0.0, measured.redis)
+    idle_cpu = dict.fromkeys(measured.cpu_seconds, 0.0)
+    nothing = dict.fromkeys(("database_cpu_seconds", "bytes", "spans", "span_bytes", "log_bytes"), 0.0)
+    nobody = replace(measured, cpu_seconds=idle_cpu, **nothing)
     return float(total(nobody, sheet, given))
 
 

@@ -17,7 +17,7 @@ from costlab.lab.bill import Bill
 from costlab.lab.conclusion import Conclusion
 from costlab.lab.guards import WORDS
 from costlab.lab.result import Result, write_whole
-from costlab.lab.table import bill_rows, bill_words
+from costlab.lab.table import assumed_words, bill_rows, bill_words
 
 SCRIPT = "plotly.min.js"
 _COLOURS = {"CONFIRMED": "#067647", "REFUTED": "#b42318", "INCONCLUSIVE": "#b54708"}
@@ -152,7 +152,7 @@ def _bill(result: Result, bill: Bill, figures: dict[str, charts.Figure]) -> Iter
     ]
     yield _section(
         f"The bill: USD per month, {bill.sheet.title}",
-        f"{'. '.join(map(escape, bill_words(bill).splitlines()))}. Logs are not in it: their bytes are not measured.",
+        ". ".join(map(escape, [*bill_words(bill).splitlines(), assumed_words(bill)])) + ".",
         _table(["", *names], rows, numbers=range(1, len(names) + 1), strong={len(rows) - 4})
         + _place("cost")
         + "<h2>If an assumption is another</h2><p class='soft'>Difference to the baseline, USD per month.</p>"
@@ -168,7 +168,7 @@ def _assumptions(bill: Bill) -> str:
 
 def _prices(bill: Bill) -> list[list[str]]:
     prices = [getattr(bill.sheet.rows, key) for key in type(bill.sheet.rows).model_fields]
-    return [[price.service, price.unit, f"{price.price:g}", price.source, price.seen] for price in prices]
+    return [[p.service, p.unit, f"{p.price:g}", p.source, p.seen] for p in prices if p is not None]
 
 
 def _statements(result: Result) -> str:

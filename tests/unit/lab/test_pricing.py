@@ -1,6 +1,7 @@
 """The bill, against sums done by hand."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -55,6 +56,29 @@ def test_bytes_cost_from_the_hundred_and_first_gigabyte():
 def test_traces_are_paid_by_the_gigabyte():
     traced = Measured({"gateway": 0.0}, 0.0, 0.0, 0.0, spans=2.0, redis=False)
     assert costs(traced)["traces"] == pytest.approx(30.4e6 * 2 * 500 / 1e9 * 0.50)
+
+
+def test_traces_whose_bytes_were_measured_are_paid_as_measured():
+    traced = Measured({"gateway": 0.0}, 0.0, 0.0, 0.0, spans=2.0, redis=False, span_bytes=700.0)
+    assert costs(traced)["traces"] == pytest.approx(30.4e6 * 700 / 1e9 * 0.50)
+
+
+def test_logs_are_paid_by_the_gigabyte():
+    assert costs(replace(USED, log_bytes=150.0))["logs"] == pytest.approx(30.4e6 * 150 / 1e9 * 0.50)
+    assert "logs" not in costs(USED)
+
+
+def test_the_memory_of_the_database_is_that_measured_and_assumed_only_where_it_was_not():
+    assert costs(replace(USED, database_gib=0.25))["memory of PostgreSQL"] == pytest.approx(0.25 * 730 * 0.007)
+    assert costs(USED)["memory of PostgreSQL"] == pytest.approx(GIVEN.database_memory_gib * 730 * 0.007)
+
+
+def test_a_bill_names_what_was_assumed():
+    spans = {"counters": {"gateway costlab_spans_started_total": 10.0}}
+    assert month(synthetic.rounds(2)).assumed == ["disk of PostgreSQL"]
+    assert month(synthetic.rounds(2, ttl=spans)).assumed == ["disk of PostgreSQL", "bytes of a span"]
+    unseen = {"memory_bytes": {"gateway": 2**30}}
+    assert month(synthetic.rounds(2, off=unseen)).assumed == ["disk of PostgreSQL", "memory of PostgreSQL"]
 
 
 def test_a_variant_without_a_cache_pays_no_cache_node():
@@ -151,6 +175,7 @@ def test_an_unknown_sheet_lists_those_there_are():
         ("[rows.egress_gb]", "[rows.egres_gb]", "unknown key rows.egres_gb; allowed: vcpu_hour"),
         ('seen = "2026-09-23"', 'seen = "yesterday"', "rows.vcpu_hour.seen is 'yesterday'"),
         ("[rows.vcpu_hour]", "[rows.vcpu_hour", "not TOML"),
+        ("[rows.logs_gb]", "[rows.traces_gb.more]", "unknown key rows.traces_gb.more"),
     ],
 )
 def test_a_broken_sheet_is_one_clear_error(tmp_path, old, new, expected):
@@ -160,6 +185,14 @@ def test_a_broken_sheet_is_one_clear_error(tmp_path, old, new, expected):
     with pytest.raises(LabError, match=expected) as caught:
         price_sheet.load_sheet("aws-fargate", tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_sheet_without_a_price_for_logs_is_refused(tmp_path):
+    shutil.copytree(price_sheet.PRICES, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "gcp.toml"
+    file.write_text(file.read_text().split("[rows.logs_gb]")[0])
+    with pytest.raises(LabError, match=r"gcp.toml: rows.logs_gb is missing"):
+        price_sheet.load_sheet("gcp", tmp_path)
 
 
 def test_an_override_is_checked_like_the_file():
