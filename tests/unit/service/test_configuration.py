@@ -145,6 +145,18 @@ def test_push_reaches_a_process_at_once(board):
     assert process.revision == revision
 
 
+def test_a_process_that_has_stopped_listening_takes_over_nothing_that_comes_while_it_still_waits(board):
+    """Switched from push to restart, it may be waiting for a message yet."""
+    process = board.process()
+    for size in range(1, 4):
+        board.set_flags(config="restart")
+        process.set({"size": size})
+        assert board.process().document.size == size
+        assert process.document.size != size
+        board.set_flags(config="push")
+        eventually(lambda size=size: process.document.size == size)
+
+
 def test_poll_reaches_a_process_at_its_next_look_and_not_before(board):
     board.set_flags(config="poll", config_poll=3600)
     process = board.process()
