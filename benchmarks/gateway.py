@@ -39,7 +39,7 @@ from costlab.lab.environment import describe
 from costlab.lab.statistics import hodges_lehmann, interval
 from costlab.stack import open_stack
 from costlab.stack.control import Control
-from costlab.stack.ports import free_base
+from costlab.stack.ports import keep_base
 
 ROOT = Path(__file__).resolve().parents[1]
 # Times nginx's CPU per request.
@@ -155,7 +155,7 @@ def _users(options: argparse.Namespace, state: Path) -> Iterator[tuple[str, str,
     if options.users_url:
         yield options.users_url, options.redis_url, None
         return
-    stack = open_stack("local", state, free_base())
+    stack = open_stack("local", state, keep_base())
     stack.up(lambda line: print(line, file=sys.stderr))
     try:
         port = next(row.port for row in stack.status() if row.name == "users")

@@ -17,6 +17,8 @@ from costlab.stack import binaries
 from costlab.stack.database_folder import DatabaseFolder
 from tests.conditions import eventually
 
+TESTS = Path(__file__).parent
+
 
 class FixedFlags:
     """Flags with given values and nobody to follow."""
@@ -26,6 +28,16 @@ class FixedFlags:
 
     def __getitem__(self, name: str) -> object:
         return self._values[name]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For ``-n``: a file's tests stay in one process, and all that share the stack in one, so that there is one."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        shared = "stack" in fixtures and "make" not in fixtures  # which makes a stack for one test
+        item.add_marker(pytest.mark.xdist_group("the stack" if shared else item.path.relative_to(TESTS).as_posix()))
 
 
 @pytest.fixture

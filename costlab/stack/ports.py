@@ -17,6 +17,9 @@ DEFAULT_BASE = 8080
 # PostgreSQL lies 2,600 below the base, Jaeger 8,606 above; the kernel hands out ports from 32768 to anybody.
 _LOWEST, _HIGHEST = 6200, 50000
 _TRIED = range(12080, 24000, 100)
+# The port above a base that keep_base() holds; no service listens there.
+KEPT = 7
+_keepers: dict[int, socket.socket] = {}
 
 
 def base(environment: Mapping[str, str]) -> int:
@@ -49,13 +52,42 @@ def free_base() -> int:
     for candidate in _TRIED:
         if all(_is_free(port + candidate - DEFAULT_BASE) for port in _defaults()):
             return candidate
-    raise StackError(f"no free ports for a stack with a base between {_TRIED.start} and {_TRIED.stop}")
+    raise _no_base()
+
+
+def keep_base() -> int:
+    """A free base that nobody else is given by this function until ``give_back`` or the end of this process.
+
+    A stack takes seconds until it listens everywhere; two that start at once would choose the same ports.
+    """
+    for candidate in _TRIED:
+        keeper = socket.socket()
+        try:
+            # Without listening: what the kernel gives to one only, and takes back however that one ends.
+            keeper.bind(("127.0.0.1", candidate + KEPT))
+        except OSError:
+            keeper.close()
+            continue
+        if all(_is_free(port + candidate - DEFAULT_BASE) for port in _defaults()):
+            _keepers[candidate] = keeper
+            return candidate
+        keeper.close()
+    raise _no_base()
+
+
+def give_back(base: int) -> None:
+    """Let others have a base that ``keep_base`` kept."""
+    _keepers.pop(base).close()
 
 
 def taken(environment: Mapping[str, str]) -> list[int]:
     """Those ports of a stack on which somebody listens now."""
     distance = base(environment) - DEFAULT_BASE
     return sorted(port + distance for port in _defaults() if not _is_free(port + distance))
+
+
+def _no_base() -> StackError:
+    return StackError(f"no free ports for a stack with a base between {_TRIED.start} and {_TRIED.stop}")
 
 
 def _defaults() -> list[int]:

@@ -26,7 +26,7 @@ needs_engine = pytest.mark.skipif(not ENABLED, reason=NEEDS_ENGINE)
 def compose_stack(state, project, **variables):
     """A stack of its own name, on free ports, with ``variables`` over the environment."""
     inherited = {name: value for name, value in os.environ.items() if not re.fullmatch(r"COSTLAB_\w+_PORT", name)}
-    ours = {"COMPOSE_PROJECT_NAME": project, "COSTLAB_PORT_BASE": str(ports.free_base())}
+    ours = {"COMPOSE_PROJECT_NAME": project, "COSTLAB_PORT_BASE": str(ports.keep_base())}
     return ComposeStack(state, inherited | ours | variables)
 
 

@@ -51,7 +51,7 @@ class Client:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Up once for the session, down at its end."""
-    running = open_stack("local", state=tmp_path_factory.mktemp("stack"), port_base=ports.free_base())
+    running = open_stack("local", state=tmp_path_factory.mktemp("stack"), port_base=ports.keep_base())
     running.up(lambda line: None)
     yield running
     running.down(volumes=True)

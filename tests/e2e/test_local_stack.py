@@ -63,7 +63,7 @@ def describe(folder, users="serve", more=""):
 
 def environment(**settings):
     """This process's own, on free ports."""
-    return {**os.environ, "COSTLAB_PORT_BASE": str(ports.free_base()), **settings}
+    return {**os.environ, "COSTLAB_PORT_BASE": str(ports.keep_base()), **settings}
 
 
 def ignore(_line):
@@ -89,13 +89,15 @@ def make(tmp_path):
     made = []
 
     def build(users="serve", more="", name="state", **settings):
-        stack = LocalStack(tmp_path / name, environment(**settings), describe(tmp_path, users, more))
-        made.append(stack)
+        given = environment(**settings)
+        stack = LocalStack(tmp_path / name, given, describe(tmp_path, users, more))
+        made.append((stack, int(given["COSTLAB_PORT_BASE"])))
         return stack
 
     yield build
-    for stack in made:
+    for stack, base in made:
         stack.down(volumes=True)
+        ports.give_back(base)
     assert living(tmp_path) == []
 
 

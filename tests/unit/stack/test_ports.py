@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -42,3 +44,18 @@ def test_a_taken_port_is_named_with_its_holder_and_another_choice(listener):
 
 def test_the_base_that_is_proposed_has_all_its_ports_free():
     assert ports.taken({"COSTLAB_PORT_BASE": str(ports.free_base())}) == []
+
+
+def test_two_that_start_at_once_are_kept_apart():
+    """A base that is kept is nobody else's, in this process or another; given back, or when that ends, it is free."""
+    ask = [sys.executable, "-c", "from costlab.stack import ports; print(ports.keep_base())"]
+    first, second = ports.keep_base(), ports.keep_base()
+    other = int(subprocess.run(ask, capture_output=True, text=True, check=True).stdout)
+    assert len({first, second, other}) == 3
+    assert all(ports.taken({"COSTLAB_PORT_BASE": str(base)}) == [] for base in (first, second))
+    with pytest.raises(OSError, match="in use"), socket.socket() as probe:
+        probe.bind(("127.0.0.1", first + ports.KEPT))
+    for base in (first, second):
+        ports.give_back(base)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", first + ports.KEPT))
