@@ -3,16 +3,20 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from costlab.lab import catalogue, experiment, report, table
+from costlab.lab import catalogue, experiment, report, result, table
 from costlab.lab.errors import LabError
+from costlab.lab.experiment import Experiment, FlagValue, Form
 from costlab.lab.load import GENERATORS
 from costlab.lab.progress import Progress
-from costlab.lab.session import Wish, run_day, stopped_by_signals
+from costlab.lab.result import Result
+from costlab.lab.session import Place, Wish, resume, run_day, stopped_by_signals
+from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
 from costlab.stack import Stack, open_stack
 from costlab.stack.lock import alone_or_refused
 
@@ -29,19 +33,34 @@ def register(app: typer.Typer) -> None:
 
 def run(
     day: Annotated[str, typer.Argument(help="A day by number or name: 11, 11-caching or caching.")],
+    path: Annotated[Path | None, typer.Argument(metavar="[RESULT]", help="With --resume: which run.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter blocks; the verdict says so.")] = False,
     rounds: Annotated[int | None, typer.Option(min=1, max=200, help="Rounds instead of the day's own.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed plans the same run.")] = None,
+    given: Annotated[
+        list[str] | None, typer.Option("--set", metavar="FLAG=VALUE", help="A flag for every variant; repeatable.")
+    ] = None,
     target: Target = "local",
-    generator: Annotated[str, typer.Option(help=f"Load generator: {', '.join(GENERATORS)}.")] = "auto",
+    generator: Annotated[str | None, typer.Option(help=f"Load generator: {', '.join(GENERATORS)}.")] = None,
+    resumed: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted or killed run: the day's latest, or RESULT.")
+    ] = False,
     up: Annotated[bool, typer.Option("--up", help="Start the stack if none runs, and stop it afterwards.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="With --up: leave the stack running.")] = False,
 ) -> None:
     """Run a day on a stack: table before and after, verdict, bill, a result file and an HTML report."""
     console = Console()
-    wish = Wish(quick=quick, rounds=rounds, seed=seed, generator=generator)
+    if resumed:
+        _refuse({"--quick": quick, "--rounds": rounds, "--seed": seed, "--set": given, "--generator": generator})
+        found, path = _unfinished(day, path)
+        with _running(open_stack(target), console, start=up, keep=keep) as stack:
+            _resume_and_show(found, path, stack, console)
+        return
+    if path is not None:
+        raise LabError(f"{path}: a result is only named to go on with it (--resume)")
     found = catalogue.find(day)
-    experiment.load(found.file)
+    wish = Wish(quick, rounds, seed, generator or "auto", _flags(given or []))
+    experiment.load(found.file).with_flags(wish.flags)
     with _running(open_stack(target), console, start=up, keep=keep) as stack:
         _run_and_show(found, wish, stack, console)
 
@@ -79,12 +98,60 @@ def _started(stack: Stack, console: Console, *, start: bool, keep: bool) -> Iter
             console.print("the stack is stopped")
 
 
+def _refuse(options: dict[str, object]) -> None:
+    if given := [name for name, value in options.items() if value]:
+        raise LabError(f"a run is resumed as it was begun: leave out {', '.join(given)}")
+
+
+def _unfinished(day: str, path: Path | None) -> tuple[catalogue.Day, Path]:
+    """The run to go on with: the one named, in either place, or the day's latest that is not complete."""
+    path = Path(day) if path is None and day.endswith(".json") else path
+    if path is not None:
+        found = catalogue.find(result.load(path).day)
+        if not day.endswith(".json") and catalogue.find(day) != found:
+            raise LabError(f"{path} is a run of {found.slug}, not of day {day}")
+        return found, path
+    found = catalogue.find(day)
+    for path in sorted((result.RUNS / found.slug).glob("*.json"), reverse=True):
+        if result.load(path).status != "complete":
+            return found, path
+    raise LabError(f"no run of {found.slug} in {result.RUNS / found.slug} is left unfinished")
+
+
+def _flags(assignments: list[str]) -> dict[str, FlagValue]:
+    """The flags of --set, typed."""
+    given = dict(text.partition("=")[::2] for text in assignments)
+    if wrong := [text for text in assignments if "=" not in text]:
+        raise LabError(f"--set {wrong[0]} is not FLAG=VALUE, for instance cache.ttl=60")
+    try:
+        return Registry.load().parse(given)
+    except (UnknownFlag, BadFlagValue) as error:
+        raise LabError(f"--set: {error}") from error
+
+
 def _run_and_show(day: catalogue.Day, wish: Wish, stack: Stack, console: Console) -> None:
-    declared = experiment.load(day.file)
-    form = declared.form(wish.quick)
+    declared = experiment.load(day.file).with_flags(wish.flags)
+    with _watched(declared, declared.form(wish.quick), stack, console) as place:
+        path, finished = run_day(day, wish, place)
+    _show(finished, path, console)
+
+
+def _resume_and_show(day: catalogue.Day, path: Path, stack: Stack, console: Console) -> None:
+    stored = result.load(path)
+    with _watched(stored.experiment, stored.form, stack, console) as place:
+        path, finished = resume(day, path, place)
+    _show(finished, path, console)
+
+
+@contextmanager
+def _watched(declared: Experiment, form: Form, stack: Stack, console: Console) -> Iterator[Place]:
+    """Where a run takes place, shown as it goes, ended in order by Ctrl-C."""
     progress = Progress(console, declared, form.block_seconds + form.settle_seconds)
     with stopped_by_signals() as stop, progress:
-        path, finished = run_day(day, wish, stack, progress, stop)
+        yield Place(stack, progress, stop, result.RUNS)
+
+
+def _show(finished: Result, path: Path, console: Console) -> None:
     table.show(finished, console)
     page = path.with_suffix(".html")
     report.write(finished, page)

@@ -1,5 +1,6 @@
 """Where a result was measured: machine, versions, commit."""
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -16,11 +17,16 @@ from costlab.lab.errors import LabError
 from costlab.lab.toml_file import Closed
 from costlab.stack import Stack
 
+# Tests, documents and other days change nothing about a run; that of the day itself stands in its result.
+_CODE = ("costlab", "gateway", "services", "loadtests", "infra", "docker-compose.yml")
 _PACKAGES = ("costlab", "flask", "gunicorn", "psycopg2-binary", "redis", "numpy", "plotly")
 
 
 class Environment(Closed):
-    """``commit`` is None outside a git clone; ``dirty``: files differed from that commit."""
+    """``commit`` is None outside a git clone; ``dirty``: files differed from that commit.
+
+    ``code``: SHA-256 of every file that takes part in a run, committed or not (None in results of format 1).
+    """
 
     host: str
     system: str
@@ -33,6 +39,7 @@ class Environment(Closed):
     target: str
     commit: str | None
     dirty: bool | None
+    code: str | None = None
 
 
 def describe(stack: Stack) -> Environment:
@@ -50,7 +57,19 @@ def describe(stack: Stack) -> Environment:
         target=stack.name,
         commit=commit,
         dirty=dirty,
+        code=code(),
     )
+
+
+def code(root: Path = ROOT) -> str:
+    """What runs, as one figure: the same code has the same, wherever and from whichever commit."""
+    digest = hashlib.sha256()
+    for name in _CODE:
+        for path in sorted([root / name, *(root / name).rglob("*")]):
+            if path.is_file() and path.suffix != ".pyc":
+                content = path.read_bytes()
+                digest.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
 
 
 def cores() -> int:

@@ -5,7 +5,8 @@
 [load] [rounds] [quick] [state] [guards]
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -145,6 +146,17 @@ class Experiment(Closed):
     def flags(self) -> list[str]:
         """Every flag that some variant sets."""
         return sorted({flag for variant in self.variants.values() for flag in variant.flags})
+
+    def with_flags(self, flags: Mapping[str, FlagValue]) -> "Experiment":
+        """The same with ``flags`` in every variant, instead of what it says itself; LabError if two become one."""
+        changed = {
+            name: variant.model_copy(update={"flags": variant.flags | flags}) for name, variant in self.variants.items()
+        }
+        for one, other in combinations(changed, 2):
+            if changed[one].flags == changed[other].flags and self.variants[one].flags != self.variants[other].flags:
+                said = ", ".join(f"{name}={value}" for name, value in flags.items())
+                raise LabError(f"with {said} the variants {one} and {other} would be the same")
+        return self.model_copy(update={"variants": changed})
 
     def metrics(self) -> list[str]:
         """The primary metric and the secondary ones, in the order in which they are shown."""

@@ -6,24 +6,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from costlab.lab.block import Block
 from costlab.lab.catalogue import ROOT, Day
 from costlab.lab.conclusion import Conclusion
 from costlab.lab.environment import Environment
 from costlab.lab.errors import LabError
-from costlab.lab.experiment import Experiment, Form
+from costlab.lab.experiment import Experiment, FlagValue, Form
 from costlab.lab.toml_file import Closed, describe, telling
 
 RUNS = ROOT / "runs"
-FORMAT = 1
+FORMAT = 2
 
 
 class Result(Closed):
-    """One run. ``conclusion`` is None until one round is complete. ``planned_blocks``: how many were meant."""
+    """One run. ``conclusion`` is None until one round is complete. ``planned_blocks``: how many were meant.
 
-    format: Literal[1] = FORMAT
+    ``given_flags``: set in every variant from outside, and part of ``experiment`` already. ``flags_before``: those that
+    stood before the run. ``resumed``: when it was gone on with. Results of format 1 say none of these.
+    """
+
+    format: Literal[1, 2] = FORMAT
     status: Literal["running", "complete", "interrupted", "failed"]
     day: str
     started: str
@@ -35,6 +39,10 @@ class Result(Closed):
     planned_blocks: int
     blocks: list[Block]
     conclusion: Conclusion | None = None
+    generator: str = "auto"
+    given_flags: dict[str, FlagValue] = Field(default_factory=dict)
+    flags_before: dict[str, FlagValue] = Field(default_factory=dict)
+    resumed: list[str] = Field(default_factory=list)
 
 
 def now() -> str:
@@ -64,11 +72,21 @@ def write_whole(path: Path, text: str) -> None:
                 os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
+            _keep_name(path.parent)
         except BaseException:
             os.unlink(temporary)
             raise
     except OSError as error:
         raise LabError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _keep_name(folder: Path) -> None:
+    """A new name in ``folder`` survives a loss of power too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load(path: Path) -> Result:

@@ -4,7 +4,7 @@ Whatever happens, the flags stand at the end as they stood before, and each fini
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from costlab.lab.experiment import Experiment, Form
 from costlab.lab.load import LoadResult, LoadSpec, LoadStopped, run_load
 from costlab.lab.plan import Planned
 from costlab.lab.probes import Probes, Reading, Rise
+from costlab.lab.resuming import missing
 from costlab.lab.state import Stage
 from costlab.stack import Stack
 
@@ -57,13 +58,16 @@ class Bench:
     load: RunLoad = run_load
 
 
-def run(bench: Bench, planned: list[Planned], save: Callable[[Block], None]) -> None:
-    """Execute ``planned``; each block goes to ``save`` as soon as it is finished."""
+def run(bench: Bench, planned: Sequence[Planned], save: Callable[[Block], None], done: Sequence[Block] = ()) -> None:
+    """Execute what of ``planned`` is not ``done``; each block goes to ``save`` as soon as it is finished."""
+    repeated = {(block.round, block.variant) for block in done if block.repeated}
+    left = missing(planned, done)
     try:
-        for place, block in enumerate(planned, start=1):
+        for place, block in enumerate(left, start=len(planned) - len(left) + 1):
             bench.listener.started(place, len(planned), block)
             measured = _block(bench, block)
-            if measured.trend.drifting and bench.form.repeat_drifting:
+            again = bench.form.repeat_drifting and (block.round, block.variant) not in repeated
+            if measured.trend.drifting and again:
                 save(measured.model_copy(update={"repeated": True}))
                 bench.listener.said(f"block {place} was still warming up, and is repeated once")
                 measured = _block(bench, block)

@@ -3,17 +3,18 @@
 import random
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from costlab.lab import environment, experiment, result, runner
+from costlab.lab import environment, experiment, result, resuming, runner
 from costlab.lab.block import Block
 from costlab.lab.catalogue import Day
 from costlab.lab.conclusion import conclude
 from costlab.lab.errors import Interrupted
+from costlab.lab.experiment import FlagValue
 from costlab.lab.load import run_load
 from costlab.lab.plan import plan
 from costlab.lab.probes import Probes
@@ -26,67 +27,109 @@ from costlab.stack.restarting import set_flags
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person asked for; None leaves it to the experiment (rounds) or to chance (seed)."""
+    """What a person asked for; None leaves it to the experiment (rounds) or to chance (seed).
+
+    ``flags`` are set in every variant.
+    """
 
     quick: bool = False
     rounds: int | None = None
     seed: int | None = None
     generator: str = "auto"
+    flags: Mapping[str, FlagValue] = field(default_factory=dict)
 
 
-def run_day(
-    day: Day,
-    wish: Wish,
-    stack: Stack,
-    listener: runner.Listener,
-    stop: threading.Event,
-    runs: Path = result.RUNS,
-    load: runner.RunLoad = run_load,
-) -> tuple[Path, Result]:
+@dataclass(frozen=True)
+class Place:
+    """Where a run takes place: ``stop`` ends it, ``runs`` is where its result goes."""
+
+    stack: Stack
+    listener: runner.Listener
+    stop: threading.Event
+    runs: Path = result.RUNS
+    load: runner.RunLoad = run_load
+
+
+def run_day(day: Day, wish: Wish, place: Place) -> tuple[Path, Result]:
     """Run ``day`` and return the result and its file. An interrupted or failed run leaves its finished blocks there."""
-    declared = experiment.load(day.file)
+    declared = experiment.load(day.file).with_flags(wish.flags)
     form = declared.form(wish.quick)
     if wish.rounds is not None:
         form = form.model_copy(update={"count": wish.rounds})
-    seed = random.SystemRandom().randrange(2**32) if wish.seed is None else wish.seed
-    planned = plan(declared.names(), form.count, seed)
-    current = Result(
+    start = Result(
         status="running",
         day=day.slug,
         started=result.now(),
-        seed=seed,
+        seed=random.SystemRandom().randrange(2**32) if wish.seed is None else wish.seed,
         quick=wish.quick,
         form=form,
         experiment=declared,
-        environment=environment.describe(stack),
-        planned_blocks=len(planned),
+        environment=environment.describe(place.stack),
+        planned_blocks=form.count * len(declared.variants),
         blocks=[],
+        generator=wish.generator,
+        given_flags=dict(wish.flags),
+        flags_before=Control(place.stack.internal_urls(), place.stack.token()).flags(),
     )
-    path = result.path_for(day, current.started, runs)
-    blocks: list[Block] = []
-    control = Control(stack.internal_urls(), stack.token())
+    path = result.path_for(day, start.started, place.runs)
+    return path, _carry_out(start, path, place)
+
+
+def resume(day: Day, path: Path, place: Place) -> tuple[Path, Result]:
+    """Go on with the run in ``path``, or LabError says why that would be another run."""
+    stored = result.load(path)
+    resuming.check(stored, experiment.load(day.file), environment.describe(place.stack))
+    start = stored.model_copy(
+        update={"status": "running", "conclusion": None, "resumed": [*stored.resumed, result.now()]}
+    )
+    place.listener.said(f"{len(start.blocks)} of {start.planned_blocks} blocks are there already")
+    return path, _carry_out(start, path, place)
+
+
+def _carry_out(start: Result, path: Path, place: Place) -> Result:
+    """Execute what of the plan is missing. The file holds every finished block at any time, so a kill loses one."""
+    blocks = list(start.blocks)
+    result.save(start, path)
 
     def keep(block: Block) -> None:
         blocks.append(block)
-        result.save(_so_far(current, blocks, "running"), path)
+        result.save(_so_far(start, blocks, "running"), path)
 
     try:
-        with closing(Probes(stack, control)) as probes:
-            listener.said(f"database queries are counted by {probes.query_source}")
-            stage = Stage(stack, control, declared, partial(set_flags, stack), control.flags())
-            if stage.restarts:
-                listener.said(f"before every block these restart: {', '.join(stage.restarts)}")
-            bench = runner.Bench(stack, stage, probes, declared, form, listener, stop, wish.generator, load)
-            runner.run(bench, planned, keep)
+        _execute(start, place, keep)
     except BaseException as error:
-        if blocks:
-            status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-            result.save(_so_far(current, blocks, status), path)
-            listener.said(f"{len(blocks)} finished blocks are saved in {path}")
+        if not blocks:
+            path.unlink()
+            raise
+        status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+        result.save(_so_far(start, blocks, status), path)
+        place.listener.said(f"{len(blocks)} finished blocks are saved in {path}; --resume goes on with them")
         raise
-    finished = _so_far(current, blocks, "complete")
+    finished = _so_far(start, blocks, "complete")
     result.save(finished, path)
-    return path, finished
+    return finished
+
+
+def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None:
+    control = Control(place.stack.internal_urls(), place.stack.token())
+    with closing(Probes(place.stack, control)) as probes:
+        place.listener.said(f"database queries are counted by {probes.query_source}")
+        stage = Stage(place.stack, control, start.experiment, partial(set_flags, place.stack), start.flags_before)
+        if stage.restarts:
+            place.listener.said(f"before every block these restart: {', '.join(stage.restarts)}")
+        bench = runner.Bench(
+            stack=place.stack,
+            stage=stage,
+            probes=probes,
+            experiment=start.experiment,
+            form=start.form,
+            listener=place.listener,
+            stop=place.stop,
+            generator=start.generator,
+            load=place.load,
+        )
+        planned = plan(start.experiment.names(), start.form.count, start.seed)
+        runner.run(bench, planned, keep, start.blocks)
 
 
 def _so_far(start: Result, blocks: list[Block], status: str) -> Result:

@@ -8,7 +8,7 @@ import pytest
 from costlab.lab import catalogue, report, result
 from costlab.lab.errors import Interrupted
 from costlab.lab.probes import Probes
-from costlab.lab.session import Wish, run_day
+from costlab.lab.session import Place, Wish, resume, run_day
 
 
 class Watcher:
@@ -56,7 +56,7 @@ def restarting_day(short_day):
 
 def quickly(day, stack, watcher, runs, stop=None):
     wish = Wish(quick=True, seed=1, generator="open-model")
-    return run_day(day, wish, stack, watcher, stop or threading.Event(), runs)
+    return run_day(day, wish, Place(stack, watcher, stop or threading.Event(), runs))
 
 
 def test_queries_are_counted_exactly(stack, control, client):
@@ -105,6 +105,10 @@ def test_an_interrupted_run_keeps_its_finished_blocks_and_puts_the_flags_back(st
     assert (stored.status, len(stored.blocks)) == ("interrupted", 3)
     assert stored.conclusion.verdict.word
     assert any(str(path) in line for line in watcher.said_lines)
+    _, finished = resume(short_day, path, Place(stack, Watcher(), threading.Event(), tmp_path / "runs"))
+    assert (finished.status, len(finished.blocks)) == ("complete", 4)
+    assert finished.blocks[:3] == stored.blocks
+    assert control.flags() == before
 
 
 def test_a_variant_that_takes_a_restart_restarts_every_block_and_is_undone_when_interrupted(

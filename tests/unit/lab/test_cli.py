@@ -92,3 +92,30 @@ def test_what_does_not_exist_is_one_clear_error(costlab, arguments):
 @pytest.mark.parametrize("arguments", [("run", "11", "--rounds", "0"), ("run", "11", "--seed", "-1"), ("run",)])
 def test_a_wrong_command_line_ends_with_2(costlab, arguments):
     assert costlab(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "cache.tll=60"), "--set: there is no flag 'cache.tll'"),
+        (("--set", "cache.ttl=0"), "--set: cache.ttl cannot be '0'; allowed: 0.1 to 3600"),
+        (("--set", "cache.ttl"), "--set cache.ttl is not FLAG=VALUE"),
+        (("--resume", "--quick", "--seed", "4"), "a run is resumed as it was begun: leave out --quick, --seed"),
+        (("--resume",), "is left unfinished"),
+        (("nowhere.json",), "a result is only named to go on with it"),
+        (("nowhere.json", "--resume"), "no result can be read there"),
+    ],
+)
+def test_what_cannot_be_run_or_resumed_is_one_clear_error(costlab, arguments, message):
+    outcome = costlab("run", "11", *arguments)
+    assert isinstance(outcome.exception, LabError)
+    assert message in str(outcome.exception)
+
+
+def test_the_latest_unfinished_run_is_found_and_a_complete_one_is_not_resumed(costlab, stored):
+    assert "is left unfinished" in str(costlab("run", "11", "--resume").exception)
+    unfinished = stored.with_name("20260202T000000Z.json")
+    result.save(synthetic.result(synthetic.rounds(1), status="running"), unfinished)
+    assert "no local stack is up" in str(costlab("run", "11", "--resume").exception)
+    assert "no local stack is up" in str(costlab("run", unfinished, "--resume").exception)
+    assert "not of day 11" not in str(costlab("run", "11", unfinished, "--resume").exception)

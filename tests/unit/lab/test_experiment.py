@@ -102,3 +102,15 @@ def test_a_day_is_found_by_number_and_by_name(name):
 def test_an_unknown_day_lists_the_days_there_are(name):
     with pytest.raises(LabError, match=r"there are: .*11-caching"):
         find(name)
+
+
+def test_a_flag_given_from_outside_stands_in_every_variant():
+    changed = experiment.load(find("11").file).with_flags({"cache.ttl": 60.0, "http.pool_size": 8})
+    assert {variant.flags["cache.ttl"] for variant in changed.variants.values()} == {60.0}
+    assert {variant.flags["http.pool_size"] for variant in changed.variants.values()} == {8}
+
+
+def test_a_flag_that_would_leave_two_variants_the_same_is_refused():
+    flags = experiment.load(find("11").file).variants["ttl"].flags
+    with pytest.raises(LabError, match="the variants off and ttl would be the same"):
+        experiment.load(find("11").file).with_flags(flags)

@@ -50,7 +50,7 @@ def test_a_file_that_cannot_be_written_is_one_clear_error(stored, tmp_path):
         (lambda text: text[: len(text) // 2], "not a whole result"),
         (lambda text: "", "not a whole result"),
         (lambda text: "[]", "not a result of this costlab"),
-        (lambda text: text.replace('"format":1', '"format":2'), "format is 2; allowed: 1"),
+        (lambda text: text.replace('"format":2', '"format":3'), "format is 3; allowed: 1 or 2"),
         (lambda text: text.replace('"seed":7', '"seed":"seven"'), "seed is 'seven'"),
         (lambda text: text.replace('"day"', '"dya"'), "day is missing|unknown key dya"),
         (lambda text: text.replace('"status":"complete"', '"status":"done"'), "status is 'done'; allowed: 'running'"),

@@ -1,0 +1,62 @@
+"""Going on with a run that ended before its time: only if it would still be the same run.
+
+A run killed in round 7 of 10 has six rounds and perhaps a block on disk. What is missing follows from its seed. It
+is refused where the blocks to come would measure something else than those that are there: another declaration,
+other code, another machine. Words (title, question, summaries) may have changed.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+from costlab.lab.block import Block
+from costlab.lab.environment import Environment
+from costlab.lab.errors import LabError
+from costlab.lab.experiment import Experiment
+from costlab.lab.plan import Planned
+from costlab.lab.result import Result
+
+_WORDS = ("title", "question", "summary", "because")
+_MACHINE = ("host", "system", "kernel", "cpu", "cores", "python", "versions", "target")
+
+
+def missing(planned: Sequence[Planned], blocks: Iterable[Block]) -> list[Planned]:
+    """The blocks of the plan that are not there yet."""
+    done = {(block.round, block.variant) for block in blocks if not block.repeated}
+    return [block for block in planned if (block.round, block.variant) not in done]
+
+
+def check(stored: Result, declared: Experiment, here: Environment) -> None:
+    """LabError says why ``stored`` cannot be gone on with."""
+    if stored.status == "complete":
+        raise LabError(f"the run of {stored.started} is complete: there is nothing to resume")
+    declared = declared.with_flags(stored.given_flags)
+    if changed := list(_differences(stored.experiment.model_dump(), declared.model_dump(), _WORDS)):
+        raise LabError(
+            f"experiment.toml is no longer that of the run, which cannot go on: {changed[0]}{_more(changed)}"
+        )
+    then = stored.environment
+    if then.code != here.code:
+        raise LabError(
+            f"the code is no longer that of the run ({_commit(then)}, now {_commit(here)}), which cannot go on"
+        )
+    was, now = ({name: getattr(one, name) for name in _MACHINE} for one in (then, here))
+    if changed := list(_differences(was, now, ())):
+        raise LabError(f"this is not the machine of the run, which cannot go on: {changed[0]}{_more(changed)}")
+
+
+def _differences(then: Any, now: Any, ignored: Collection[str], name: str = "") -> Iterator[str]:
+    """What differs, as "load.rate was 80 and is 90"."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*then, *now]):
+            if key not in ignored:
+                yield from _differences(then.get(key), now.get(key), ignored, f"{name}.{key}" if name else key)
+    elif then != now:
+        yield f"{name} was {then!r} and is {now!r}"
+
+
+def _more(changed: Sequence[str]) -> str:
+    return f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+
+
+def _commit(environment: Environment) -> str:
+    return f"{(environment.commit or 'no commit')[:9]}{' with changes' if environment.dirty else ''}"
