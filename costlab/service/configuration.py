@@ -256,11 +256,11 @@ class Configuration(Generic[Document]):
         asked = self._asked()
         if asked == self._way:
             return
-        self._way = asked
-        if self.validated:
-            with self._lock:
+        with self._lock:
+            self._way = asked
+            if self.validated:
                 self._record(self._acceptance.validate())
-        self._woken.set()
+            self._woken.set()
 
     def _run(self) -> None:
         while True:
@@ -277,6 +277,13 @@ class Configuration(Generic[Document]):
             logs.get("configuration").warning("configuration.redis_away", extra={"reason": str(error)})
             self._woken.wait(RETRY_SECONDS)
 
+    def _look(self) -> None:
+        """Refresh, unless the way has changed in the meantime: the new one looks when it will."""
+        held = self.store.read()
+        with self._lock:
+            if held is not None and not self._woken.is_set():
+                self._record(self._acceptance.offer(*held, self.validated))
+
     def _rest(self) -> None:
         self._woken.wait()
 
@@ -285,11 +292,11 @@ class Configuration(Generic[Document]):
         seconds = self._flags["service.config_poll"]
         pause = self._uniform(0, seconds)
         while not self._woken.wait(pause):
-            self.refresh()
+            self._look()
             pause = seconds
 
     def _listen(self) -> None:
-        self.store.listen(self.refresh, self._woken.is_set)
+        self.store.listen(self._look, self._woken.is_set)
 
     def _record(self, outcome: str | None) -> None:
         self._revision.set(self.revision)

@@ -63,7 +63,6 @@ class RevisionedHash:
             reread_at = 0.0
             while not ended():
                 message = pubsub.get_message(timeout=LOOK_SECONDS)
-                # It may have ended while this waited.
-                if not ended() and (message is not None or time.monotonic() >= reread_at):
+                if message is not None or time.monotonic() >= reread_at:
                     refresh()
                     reread_at = time.monotonic() + reread_seconds
