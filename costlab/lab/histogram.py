@@ -13,6 +13,8 @@ import numpy as np
 
 _SMALLEST = 1e-6
 _GROWTH = math.log(1.005)
+# Four months; the longest block is an hour.
+LARGEST_BUCKET = 6_000
 
 Histogram = dict[int, int]
 

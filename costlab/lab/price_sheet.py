@@ -12,9 +12,10 @@ from costlab.lab.toml_file import Closed, read
 PRICES = ROOT / "infra" / "prices"
 _ASSUMPTIONS = "assumptions"
 
-NotNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-Busy = Annotated[float, Field(gt=0, le=1)]
+# No bill comes near these ends; beyond them is a slip of the keyboard, and far beyond them sums overflow.
+NotNegative = Annotated[float, Field(ge=0, le=1e6)]
+Positive = Annotated[float, Field(gt=0, le=1e10)]
+Busy = Annotated[float, Field(ge=0.001, le=1)]
 
 
 class Price(Closed):
@@ -55,16 +56,16 @@ class Assumptions(Closed):
 
     daily_users: Positive
     requests_per_user: Positive
-    peak_factor: Annotated[float, Field(ge=1)]
+    peak_factor: Annotated[float, Field(ge=1, le=1e4)]
     utilisation: Busy
     database_utilisation: Busy
-    replicas: Annotated[int, Field(ge=1)]
+    replicas: Annotated[int, Field(ge=1, le=10_000)]
     database_memory_gib: NotNegative
     database_ssd_gib: NotNegative
-    redis_nodes: Annotated[int, Field(ge=0)]
+    redis_nodes: Annotated[int, Field(ge=0, le=10_000)]
     free_egress_gb: NotNegative
     span_bytes: NotNegative
-    vcpu_step: Positive
+    vcpu_step: Annotated[float, Field(ge=0.001, le=1_000)]
 
 
 def sheet_names(folder: Path = PRICES) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from costlab.lab import plausible
 from costlab.lab.block import Block
 from costlab.lab.catalogue import ROOT, Day
 from costlab.lab.conclusion import Conclusion
@@ -20,11 +21,21 @@ RUNS = ROOT / "runs"
 FORMAT = 2
 
 
+class Noise(Closed):
+    """What an A/A run, ``measured`` then, found identical variants to differ by, by metric, as a share."""
+
+    measured: str
+    rounds: int
+    block_seconds: float
+    floors: dict[str, float]
+
+
 class Result(Closed):
     """One run. ``conclusion`` is None until one round is complete. ``planned_blocks``: how many were meant.
 
     ``given_flags``: set in every variant from outside, and part of ``experiment`` already. ``flags_before``: those that
-    stood before the run. ``resumed``: when it was gone on with. Results of format 1 say none of these.
+    stood before the run. ``resumed``: when it was gone on with. ``twins``: this is an A/A run, the baseline against
+    itself; ``noise`` is what the one of that day found. Results of format 1 say none of these.
     """
 
     format: Literal[1, 2] = FORMAT
@@ -43,6 +54,8 @@ class Result(Closed):
     given_flags: dict[str, FlagValue] = Field(default_factory=dict)
     flags_before: dict[str, FlagValue] = Field(default_factory=dict)
     resumed: list[str] = Field(default_factory=list)
+    twins: bool = False
+    noise: Noise | None = None
 
 
 def now() -> str:
@@ -96,9 +109,12 @@ def load(path: Path) -> Result:
     except (OSError, UnicodeDecodeError) as error:
         raise LabError(f"{path}: no result can be read there: {error}") from error
     try:
-        return Result.model_validate_json(text)
+        stored = Result.model_validate_json(text)
     except ValidationError as error:
         first = telling(error.errors(include_url=False))
         if first["type"] == "json_invalid":
             raise LabError(f"{path}: not a whole result: {first['msg']}") from error
         raise LabError(f"{path}: not a result of this costlab: {describe(first, Result)}") from error
+    if odd := plausible.oddity(stored):
+        raise LabError(f"{path}: not a result of any run: {odd}")
+    return stored

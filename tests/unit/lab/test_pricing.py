@@ -171,6 +171,7 @@ def test_an_unknown_sheet_lists_those_there_are():
     [
         ("price = 0.04048", "price = -1", r":8: rows.vcpu_hour.price is -1"),
         ("price = 0.04048", 'price = "free"', r":8: rows.vcpu_hour.price is 'free'"),
+        ("price = 0.04048", "price = 1e308", r":8: rows.vcpu_hour.price is 1e\+308"),
         ("price = 0.04048", "price = nan", r":8: rows.vcpu_hour.price is nan"),
         ("[rows.egress_gb]", "[rows.egres_gb]", "unknown key rows.egres_gb; allowed: vcpu_hour"),
         ('seen = "2026-09-23"', 'seen = "yesterday"', "rows.vcpu_hour.seen is 'yesterday'"),

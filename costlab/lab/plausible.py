@@ -1,0 +1,91 @@
+"""Whether a result that has the right shape also makes sense: no impossible figures, and its parts fit together.
+
+A result file may have been edited, merged or damaged. What does not make sense is refused when it is read, in one
+line that names the place, so that nothing that works with a result has to expect it.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from costlab.lab import histogram, metrics
+from costlab.lab.bill import CURVE
+
+if TYPE_CHECKING:
+    from costlab.lab.result import Result
+
+# A month of nanoseconds; the largest figures of a run are bytes and unix times.
+LARGEST = 2.6e15
+
+
+def oddity(result: "Result") -> str | None:
+    """The first thing that cannot be, or None."""
+    return next((odd for odds in (_figures, _blocks, _conclusion) for odd in odds(result)), None)
+
+
+def _figures(result: "Result") -> Iterator[str]:
+    for place, value in _numbers(result.model_dump(), ""):
+        if abs(value) > LARGEST:
+            yield f"{place} is {value:.3g}, which no figure of a run can be"
+    if result.seed < 0:
+        yield f"seed is {result.seed}; allowed: 0 to 4294967295"
+
+
+def _numbers(document: Any, place: str) -> Iterator[tuple[str, float]]:
+    if isinstance(document, dict):
+        for key, child in document.items():
+            yield from _numbers(child, f"{place}.{key}" if place else str(key))
+    elif isinstance(document, list):
+        for i, child in enumerate(document):
+            yield from _numbers(child, f"{place}.{i}")
+    elif isinstance(document, int | float):
+        yield place, document
+
+
+def _blocks(result: "Result") -> Iterator[str]:
+    for i, block in enumerate(result.blocks):
+        if block.variant not in result.experiment.variants:
+            known = ", ".join(result.experiment.variants)
+            yield f"blocks.{i}.variant is {block.variant!r}; allowed: {known}"
+        for status in block.statuses:
+            if not (status.isascii() and status.isdecimal() and len(status) <= 3):
+                yield f"blocks.{i}.statuses has {status!r}; allowed: HTTP statuses, and 0 for no answer"
+        for counted in (block.latencies.histogram, *block.latencies.by_request.values()):
+            for bucket, number in counted.items():
+                if not 0 <= bucket <= histogram.LARGEST_BUCKET or number < 0:
+                    yield f"blocks.{i}.latencies counts {number} in bucket {bucket}; no run does"
+        if block.seconds <= 0 or block.elapsed <= 0:
+            yield f"blocks.{i} took {block.seconds:g} s, its readings {block.elapsed:g} s; allowed: above 0"
+        for key in block.counters:
+            if " " not in key:
+                yield f"blocks.{i}.counters has {key!r}; allowed: 'SERVICE NAME{{LABELS}}'"
+
+
+def _conclusion(result: "Result") -> Iterator[str]:
+    concluded = result.conclusion
+    if concluded is None:
+        return
+    names = result.experiment.names()
+    for i, effect in enumerate(concluded.effects):
+        if effect.variant not in names[1:]:
+            yield f"conclusion.effects.{i}.variant is {effect.variant!r}; allowed: {', '.join(names[1:])}"
+        try:
+            metrics.named(effect.metric)
+        except ValueError as error:
+            yield f"conclusion.effects.{i}: {error}"
+    primary = result.experiment.primary
+    if (primary.metric, primary.variant) not in {(effect.metric, effect.variant) for effect in concluded.effects}:
+        yield f"conclusion.effects says nothing of {primary.metric} of {primary.variant}, which decides"
+    if not result.blocks:
+        yield "conclusion rests on no block"
+    if concluded.bill is None:
+        return
+    bill = concluded.bill
+    for place, keys, wanted in (
+        ("variants", bill.variants, names),
+        ("differences", bill.differences, names[1:]),
+        *((f"sensitivity.{i}.difference", line.difference, names[1:]) for i, line in enumerate(bill.sensitivity)),
+    ):
+        if set(keys) != set(wanted):
+            yield f"conclusion.bill.{place} is of {', '.join(keys) or 'nobody'}; it should be of {', '.join(wanted)}"
+    if any(len(variant.curve) != len(CURVE) for variant in bill.variants.values()):
+        yield f"conclusion.bill.variants: a curve does not have {len(CURVE)} points"
