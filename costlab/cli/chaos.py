@@ -1,9 +1,10 @@
-"""``costlab chaos list|add|status|clear``: break a running stack on purpose, and get it back."""
+"""``costlab chaos list|add|status|clear|kill|pause|restart``: break a running stack on purpose, and get it back."""
 
 import json
 import re
 import time
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -100,6 +101,56 @@ def clear(
         chaos.remove(identity)
     ended = len(identities) if identities else chaos.clear()
     typer.echo(f"{ended} fault{'' if ended == 1 else 's'} ended")
+
+
+class Signal(StrEnum):
+    """What a process is killed with."""
+
+    KILL = "KILL"
+    TERM = "TERM"
+
+
+Victim = Annotated[str, typer.Argument(help="A service, or one instance of it: users, postgres, redis, users-2.")]
+
+
+@commands.command()
+def kill(
+    service: Victim,
+    signal: Annotated[Signal, typer.Option(help="KILL: at once; TERM: it may end in an orderly way.")] = Signal.KILL,
+    wait: Annotated[bool, typer.Option("--wait", help="Return once it is back and healthy.")] = False,
+    target: Target = "local",
+) -> None:
+    """Kill all processes of a service. The supervisor, or Docker, starts it again."""
+    chaos = Chaos(open_stack(target))
+    if wait:
+        typer.echo(f"{service} was killed, and back after {chaos.kill(service, signal):.1f} s")
+        return
+    chaos.add({"fault": "kill" if signal is Signal.KILL else "terminate", "on": service})
+    typer.echo(f"{service} got SIG{signal}; it is started again by itself")
+
+
+@commands.command()
+def pause(
+    service: Victim,
+    duration: Annotated[str, typer.Option("--for", help="How long: 5s, 1m.")] = "5s",
+    target: Target = "local",
+) -> None:
+    """Let a service stand still: connections are taken, nothing is answered. It goes on by itself."""
+    record = Chaos(open_stack(target)).add({"fault": "pause", "on": service, "ttl": seconds(duration)})
+    typer.echo(f"paused: {line(record, time.time())}")
+
+
+@commands.command()
+def restart(service: Victim, target: Target = "local") -> None:
+    """Stop a service in an orderly way and start it; returns once it is ready."""
+    Chaos(open_stack(target)).add({"fault": "restart", "on": service})
+    typer.echo(f"{service} was restarted and is ready")
+
+
+@commands.command()
+def token(target: Target = "local") -> None:
+    """What a request must bring to have a fault of its own: curl -H "X-Costlab-Token: $(costlab chaos token)"."""
+    typer.echo(open_stack(target).token())
 
 
 def line(record: Record, now: float) -> str:

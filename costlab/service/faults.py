@@ -28,6 +28,10 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 3600.0
 SEEDS = 2**32
 _NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,15}")
+_SEEDLESS = {
+    "wire": "chance is drawn inside toxiproxy, whose own option for a seed is without effect (2.12)",
+    "process": "nothing about it is left to chance",
+}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 Value = float | int | str
@@ -188,7 +192,7 @@ class Registry:
             edge=edge,
             route=_route(document, place),
             rate=_rate(document, fault),
-            seed=_in_range("seed", document["seed"], 0, SEEDS - 1, True) if "seed" in document else draw_seed(),
+            seed=_seed(document, fault, draw_seed),
             ttl=_in_range("ttl", document.get("ttl", DEFAULT_SECONDS), SHORTEST_SECONDS, LONGEST_SECONDS),
             parameters=fault.parse(_table(document, "parameters"), place),
         )
@@ -298,6 +302,14 @@ def _rate(document: Mapping[str, object], fault: Fault) -> float:
     if rate == 0:
         raise BadFault("rate cannot be 0; allowed: above 0 up to 1")
     return rate
+
+
+def _seed(document: Mapping[str, object], fault: Fault, draw: Callable[[], int]) -> int:
+    if reason := _SEEDLESS.get(fault.level):
+        if document.get("seed", 0) not in (0, "0"):
+            raise BadFault(f"{fault.name} takes no seed: {reason}")
+        return 0
+    return _in_range("seed", document["seed"], 0, SEEDS - 1, True) if "seed" in document else draw()
 
 
 def _table(document: Mapping[str, object], name: str) -> Mapping[str, object]:

@@ -11,9 +11,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from costlab.failure import Failure
+
+if TYPE_CHECKING:
+    from costlab.stack.pausing import Pausable
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGETS = ("local", "compose")
@@ -52,10 +55,12 @@ class Usage:
 
 
 class Stack(Protocol):
-    """A running (or stopped) system under test. ``folder``: what this machine keeps of it."""
+    """A running (or stopped) system under test. ``folder``: what this machine keeps of it; ``faults_folder``: the
+    records of its faults that need a keeper (kept_faults.py)."""
 
     name: str
     folder: Path
+    faults_folder: Path
 
     def up(self, report: Callable[[str], None]) -> None:
         """Start everything; returns when every service is ready. Says so and returns when it runs already."""
@@ -90,6 +95,9 @@ class Stack(Protocol):
 
     def kill(self, service: str, signal: int) -> None:
         """Send ``signal`` to every process of ``service``."""
+
+    def pausable(self, service: str) -> "Pausable":
+        """``service`` as something that can be paused."""
 
     def restart(self, *services: str) -> None:
         """Stop ``services`` in an orderly way and start them with the environment as it is now; returns when ready."""

@@ -7,7 +7,9 @@
 
 Each level of faults is made in its own place, behind one interface:
 
-    Chaos ──► Level service   costlab/stack/service_faults.py: in the processes, over their internal ports
+    Chaos ─┬► Level process   costlab/stack/process_faults.py: kill, terminate, restart, pause
+           ├► Level wire      costlab/stack/wire_faults.py: between a service and what it calls, by toxiproxy
+           └► Level service   costlab/stack/service_faults.py: in the processes, over their internal ports
 
 A fault is in force once ``add`` has returned, and ends by itself at its time, whatever becomes of who asked for it.
 """
@@ -18,7 +20,9 @@ from typing import Protocol
 from costlab.failure import Failure
 from costlab.service.faults import BadFault, Record, Registry, Wish
 from costlab.stack import Stack
+from costlab.stack.process_faults import ProcessFaults, wait_until_back
 from costlab.stack.service_faults import ServiceFaults
+from costlab.stack.wire_faults import WireFaults
 
 
 class ChaosError(Failure):
@@ -42,7 +46,11 @@ class Level(Protocol):
 
 
 # In the order in which they are cleared: what is paused or cut off cannot be told anything.
-LEVELS: dict[str, Callable[[Stack], Level]] = {"service": ServiceFaults}
+LEVELS: dict[str, Callable[[Stack], Level]] = {
+    "process": ProcessFaults,
+    "wire": WireFaults,
+    "service": ServiceFaults,
+}
 
 
 class Chaos:
@@ -50,6 +58,7 @@ class Chaos:
 
     def __init__(self, stack: Stack) -> None:
         self.registry = Registry.load()
+        self._stack = stack
         self._levels = {name: make(stack) for name, make in LEVELS.items()}
 
     def add(self, document: Mapping[str, object]) -> Record:
@@ -62,6 +71,11 @@ class Chaos:
             return self._levels[level].apply(wish)
         except BadFault as error:
             raise ChaosError(str(error)) from error
+
+    def kill(self, service: str, signal: str = "KILL") -> float:
+        """Kill ("KILL") or terminate ("TERM") ``service``; the seconds until its successor was healthy."""
+        fault = {"KILL": "kill", "TERM": "terminate"}[signal]
+        return wait_until_back(self._stack, service, lambda: self.add({"fault": fault, "on": service}))
 
     def remove(self, identity: str) -> None:
         """End the fault of that id."""

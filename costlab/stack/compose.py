@@ -26,6 +26,8 @@ import yaml
 
 from costlab.stack import ROOT, ServiceStatus, StackError, Usage, ports, wire
 from costlab.stack.docker_engine import Container, DockerEngine
+from costlab.stack.kept_faults import KeptFaults, end_all
+from costlab.stack.pausing import PausableContainer
 
 HEALTHY_SECONDS = 180.0
 _PUBLIC, _INTERNAL = 8000, 9000
@@ -76,6 +78,7 @@ class ComposeStack:
 
     def down(self, volumes: bool = False) -> None:
         """Stop and remove containers and network; the data (``volumes``) stays unless told otherwise."""
+        end_all(self.faults_folder)
         data = ["--volumes"] if volumes else []
         self._compose("--profile", "load", "--profile", "chaos", "down", "--remove-orphans", *data)
 
@@ -137,6 +140,13 @@ class ComposeStack:
         # The shell that kills can be killed along with its container.
         self._compose("exec", "-T", self._known(service), "sh", "-c", f"kill -s {name} -- -1", fine=(0, _KILLED))
 
+    def pausable(self, service: str) -> PausableContainer:
+        """Its container."""
+        found = self._containers().get(self._known(service))
+        if found is None or not found.running:
+            raise StackError(f"{service} does not run")
+        return PausableContainer(self._docker, found.id)
+
     def stop(self, service: str) -> None:
         """Stop ``service`` in an orderly way and leave it stopped."""
         self._compose("stop", self._known(service))
@@ -149,6 +159,7 @@ class ComposeStack:
     def restart(self, *services: str) -> None:
         """Stop ``services`` in an orderly way, start them with the environment as it is now; returns when healthy."""
         names = [self._known(service) for service in services]
+        KeptFaults(self.faults_folder, "process").end_on(names)
         self._compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", *names)
         self._wait_healthy(names, lambda _line: None)
 
@@ -286,6 +297,10 @@ class ComposeStack:
     @cached_property
     def _services(self) -> dict[str, dict[str, Any]]:
         return self._topology["services"]
+
+    @property
+    def faults_folder(self) -> Path:
+        return self.folder / "chaos" / self._project
 
     @cached_property
     def _project(self) -> str:

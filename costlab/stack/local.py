@@ -6,6 +6,7 @@ state/                      one folder per stack (.costlab/local)
 ├── supervisord.conf, .pid, supervisor.sock, run/   see supervision.py
 ├── logs/<service>.log
 ├── control/token           written by prepare
+├── chaos/                  records of faults that need a keeper, see kept_faults.py
 ├── tmp/                    temporary files of the services, removed when the stack is down
 ├── postgres/               see database_folder.py
 └── redis/                  its append-only file
@@ -28,7 +29,9 @@ from costlab.stack.binaries import redis as find_redis
 from costlab.stack.binaries import toxiproxy as find_toxiproxy
 from costlab.stack.bring_up import bring_up
 from costlab.stack.database_folder import DatabaseFolder
+from costlab.stack.kept_faults import KeptFaults, end_all
 from costlab.stack.lock import alone
+from costlab.stack.pausing import PausableTree
 from costlab.stack.readiness import is_ready
 from costlab.stack.supervision import Program, ProgramState, Supervisor
 from costlab.stack.topology import EMBEDDED, INTERNAL, PUBLIC, Service, Topology
@@ -47,6 +50,7 @@ class LocalStack:
 
     def __init__(self, state: Path, environment: Mapping[str, str], file: Path = ports.COMPOSE_FILE) -> None:
         self.folder = self._state = state
+        self.faults_folder = state / "chaos"
         self._given = dict(environment)
         self._file = file
         self._supervisor = Supervisor(state)
@@ -158,6 +162,13 @@ class LocalStack:
             raise StackError(f"{service} does not run")
         processes.send(found, signal)
 
+    def pausable(self, service: str) -> PausableTree:
+        """Its first process and all below it."""
+        state = self._programs().get(self._service(service).name)
+        if state is None or not state.pid:
+            raise StackError(f"{service} does not run")
+        return PausableTree(state.pid)
+
     def restart(self, *services: str) -> None:
         """Stop ``services`` and start them with the settings of the environment as it is now; returns when ready."""
         for service in services:
@@ -168,6 +179,7 @@ class LocalStack:
             topology = self._translated({**self._given, **os.environ, **_fixed(self._recorded())})
             changed = [service for name, service in topology.services.items() if name in services]
             programs = [self._program(service) for service in changed]
+            KeptFaults(self.faults_folder, "process").end_on(services)
             self._supervisor.stop(services, STOP_SECONDS)
             for program in programs:
                 self._supervisor.write_script(program)
@@ -255,6 +267,7 @@ class LocalStack:
 
     def _stop(self) -> None:
         """Services first, then PostgreSQL, Redis and the supervisor; returns when all are gone."""
+        end_all(self.faults_folder)  # who is paused cannot stop in an orderly way
         if self._supervisor.answers():
             # Whatever does not end in an orderly way, the supervisor included, is ended below.
             with suppress(StackError):

@@ -9,8 +9,8 @@ from costlab.cli import app
 from costlab.stack import binaries, doctor
 
 LOOKED_FOR = {
-    "Python", "PostgreSQL", "Redis", "supervisor", "ports", "k6", "toxiproxy", "Docker", "Compose", "Prometheus", "Jaeger", "cores",
-    "memory", "disk",
+    "Python", "PostgreSQL", "Redis", "supervisor", "ports", "k6", "toxiproxy", "Docker", "Compose", "Prometheus",
+    "Jaeger", "cores", "memory", "disk",
 }  # fmt: skip
 
 
