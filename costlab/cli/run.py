@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from costlab.lab import catalogue, experiment, report, result, table
+from costlab.lab import catalogue, experiment, noise, report, result, table
 from costlab.lab.errors import LabError
-from costlab.lab.experiment import Experiment, FlagValue, Form
+from costlab.lab.experiment import FlagValue
 from costlab.lab.load import GENERATORS
 from costlab.lab.progress import Progress
 from costlab.lab.result import Result
-from costlab.lab.session import Place, Wish, resume, run_day, stopped_by_signals
+from costlab.lab.session import Place, Wish, resume, run_day, run_noise, stopped_by_signals
 from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
 from costlab.stack import Stack, open_stack
 from costlab.stack.lock import alone_or_refused
@@ -45,13 +45,21 @@ def run(
     resumed: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted or killed run: the day's latest, or RESULT.")
     ] = False,
+    floor: Annotated[
+        bool | None,
+        typer.Option(
+            "--noise/--no-noise",
+            help="Only the noise floor: the baseline against itself. A day's first full run measures it unasked.",
+        ),
+    ] = None,
     up: Annotated[bool, typer.Option("--up", help="Start the stack if none runs, and stop it afterwards.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="With --up: leave the stack running.")] = False,
 ) -> None:
     """Run a day on a stack: table before and after, verdict, bill, a result file and an HTML report."""
     console = Console()
     if resumed:
-        _refuse({"--quick": quick, "--rounds": rounds, "--seed": seed, "--set": given, "--generator": generator})
+        fixed = {"--quick": quick, "--rounds": rounds, "--seed": seed, "--set": given}
+        _refuse(fixed | {"--generator": generator, "--noise or --no-noise": floor is not None})
         found, path = _unfinished(day, path)
         with _running(open_stack(target), console, start=up, keep=keep) as stack:
             _resume_and_show(found, path, stack, console)
@@ -59,10 +67,10 @@ def run(
     if path is not None:
         raise LabError(f"{path}: a result is only named to go on with it (--resume)")
     found = catalogue.find(day)
-    wish = Wish(quick, rounds, seed, generator or "auto", _flags(given or []))
+    wish = Wish(quick, rounds, seed, generator or "auto", _flags(given or []), noise=False if floor is False else None)
     experiment.load(found.file).with_flags(wish.flags)
     with _running(open_stack(target), console, start=up, keep=keep) as stack:
-        _run_and_show(found, wish, stack, console)
+        _run_and_show(found, wish, stack, console, only_noise=floor is True)
 
 
 def demo() -> None:
@@ -129,30 +137,30 @@ def _flags(assignments: list[str]) -> dict[str, FlagValue]:
         raise LabError(f"--set: {error}") from error
 
 
-def _run_and_show(day: catalogue.Day, wish: Wish, stack: Stack, console: Console) -> None:
-    declared = experiment.load(day.file).with_flags(wish.flags)
-    with _watched(declared, declared.form(wish.quick), stack, console) as place:
-        path, finished = run_day(day, wish, place)
+def _run_and_show(day: catalogue.Day, wish: Wish, stack: Stack, console: Console, only_noise: bool = False) -> None:
+    with _watched(stack, console) as place:
+        path, finished = run_noise(day, wish, place) if only_noise else run_day(day, wish, place)
     _show(finished, path, console)
 
 
 def _resume_and_show(day: catalogue.Day, path: Path, stack: Stack, console: Console) -> None:
-    stored = result.load(path)
-    with _watched(stored.experiment, stored.form, stack, console) as place:
+    with _watched(stack, console) as place:
         path, finished = resume(day, path, place)
     _show(finished, path, console)
 
 
 @contextmanager
-def _watched(declared: Experiment, form: Form, stack: Stack, console: Console) -> Iterator[Place]:
+def _watched(stack: Stack, console: Console) -> Iterator[Place]:
     """Where a run takes place, shown as it goes, ended in order by Ctrl-C."""
-    progress = Progress(console, declared, form.block_seconds + form.settle_seconds)
+    progress = Progress(console)
     with stopped_by_signals() as stop, progress:
         yield Place(stack, progress, stop, result.RUNS)
 
 
 def _show(finished: Result, path: Path, console: Console) -> None:
     table.show(finished, console)
+    if finished.twins and finished.conclusion is not None:
+        console.print(noise.line(noise.of(finished)), highlight=False)
     page = path.with_suffix(".html")
     report.write(finished, page)
     console.print(f"result  {path}", highlight=False, soft_wrap=True)

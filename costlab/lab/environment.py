@@ -19,6 +19,7 @@ from costlab.stack import Stack
 
 # Tests, documents and other days change nothing about a run; that of the day itself stands in its result.
 _CODE = ("costlab", "gateway", "services", "loadtests", "infra", "docker-compose.yml")
+_MACHINE = ("host", "system", "kernel", "cpu", "cores", "python", "versions", "target")
 _PACKAGES = ("costlab", "flask", "gunicorn", "psycopg2-binary", "redis", "numpy", "plotly")
 
 
@@ -42,8 +43,8 @@ class Environment(Closed):
     code: str | None = None
 
 
-def describe(stack: Stack) -> Environment:
-    """This machine, this code, that stack."""
+def describe(stack: Stack | None) -> Environment:
+    """This machine, this code, that stack; or none, where what is measured is no stack."""
     commit, dirty = _git()
     return Environment(
         host=platform.node(),
@@ -53,12 +54,17 @@ def describe(stack: Stack) -> Environment:
         cores=cores(),
         memory_bytes=psutil.virtual_memory().total,
         python=platform.python_version(),
-        versions={name: _version(name) for name in _PACKAGES} | _servers(stack),
-        target=stack.name,
+        versions={name: _version(name) for name in _PACKAGES} | (_servers(stack) if stack else {}),
+        target=stack.name if stack else "none",
         commit=commit,
         dirty=dirty,
         code=code(),
     )
+
+
+def machine(environment: Environment) -> dict[str, object]:
+    """What two measurements must have in common to be of the same machine."""
+    return {name: getattr(environment, name) for name in _MACHINE}
 
 
 def code(root: Path = ROOT) -> str:

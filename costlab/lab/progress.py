@@ -1,6 +1,8 @@
 """A run as it happens: time left, current block, live figures. A line per block where there is no terminal."""
 
+import statistics
 import time
+from collections.abc import Callable
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -11,7 +13,7 @@ from rich.text import Text
 from costlab.lab import metrics, words
 from costlab.lab.block import Block
 from costlab.lab.effect import overall
-from costlab.lab.experiment import Experiment
+from costlab.lab.experiment import Experiment, Form
 from costlab.lab.plan import Planned
 
 # Setting flags, the pause of the generator between settling and measuring, and the readings of a block.
@@ -22,21 +24,17 @@ _SHOWN = {
     "p95_ms": "p95",
     "cpu_ms_per_request": "CPU",
 }
+_PHASES = {"settle": "settling", "measure": "measuring"}
 _COUNTED = ("answered", "failed", "dropped")
 
 
 class Progress:
     """Listens to a run and draws it."""
 
-    def __init__(self, console: Console, experiment: Experiment, block_seconds: float) -> None:
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
-        self._experiment = experiment
-        self._block_seconds = block_seconds + _AROUND_SECONDS
-        self._blocks: list[Block] = []
-        self._place, self._total, self._share = 0, 1, 0.0
-        self._planned: Planned | None = None
-        self._facts: dict = {}
-        self._began = time.monotonic()
+        self._clock = clock
+        self._experiment: Experiment | None = None
         self._live = Live(console=console, refresh_per_second=4, transient=True, get_renderable=self._draw)
 
     def __enter__(self) -> "Progress":
@@ -47,9 +45,21 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
+    def begun(self, experiment: Experiment, form: Form) -> None:
+        """A run begins, or goes on."""
+        self._experiment = experiment
+        self._names = max(map(len, experiment.names()))
+        self._guess = form.settle_seconds + form.block_seconds + _AROUND_SECONDS
+        self._blocks: list[Block] = []
+        self._took: list[float] = []
+        self._place, self._total, self._share = 0, 1, 0.0
+        self._planned: Planned | None = None
+        self._facts: dict = {}
+
     def started(self, place: int, blocks: int, planned: Planned) -> None:
         """A block begins."""
         self._place, self._total, self._planned, self._share, self._facts = place, blocks, planned, 0.0, {}
+        self._started = self._clock()
 
     def progressed(self, share: float, facts: dict) -> None:
         """A share of the block is over."""
@@ -59,7 +69,13 @@ class Progress:
         """A block is over: its line stays."""
         self._blocks.append(block)
         self._share = 1.0
+        self._took.append(self._clock() - self._started)
         self._console.print(f"block {self._place}/{self._total}  {self._line(block)}", highlight=False)
+
+    def seconds_left(self) -> float:
+        """By what the blocks have taken, restarts and repeats included; before the first ends, by their lengths."""
+        each = statistics.fmean(self._took) if self._took else self._guess
+        return max(0.0, each * (self._total - self._place + 1 - self._share))
 
     def said(self, text: str) -> None:
         """Something a person should know."""
@@ -69,7 +85,7 @@ class Progress:
         figures = " · ".join(self._figures([block]))
         broken = [guard.name for guard in block.guards if guard.kept is False]
         note = f" · broken: {', '.join(broken)}" if broken else ""
-        return f"round {block.round} {block.variant:<6} {figures}{note}"
+        return f"round {block.round} {block.variant:<{self._names}} {figures}{note}"
 
     def _figures(self, blocks: list[Block]) -> list[str]:
         without = self._experiment.variants[blocks[0].variant].without
@@ -79,10 +95,11 @@ class Progress:
         ]
 
     def _draw(self) -> Group:
-        share = (max(0, self._place - 1) + self._share) / self._total
-        left = max(0.0, (1 - share) * self._total * self._block_seconds)
+        if self._experiment is None or self._planned is None:
+            return Group(Text("getting ready"))
+        share = (self._place - 1 + self._share) / self._total
         bar = Table.grid(padding=(0, 2))
-        bar.add_row(ProgressBar(total=1.0, completed=share, width=40), f"about {left:.0f} s left")
+        bar.add_row(ProgressBar(total=1.0, completed=share, width=40), f"about {_time(self.seconds_left())} left")
         lines = [self._now()]
         for variant in self._experiment.names():
             if blocks := [block for block in self._blocks if block.variant == variant]:
@@ -90,9 +107,12 @@ class Progress:
         return Group(bar, *(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
     def _now(self) -> str:
-        if self._planned is None:
-            return "getting ready"
         counted = ", ".join(f"{self._facts[name]} {name}" for name in _COUNTED if name in self._facts)
-        phase = {"settle": "settling", "measure": "measuring"}.get(self._facts.get("phase", ""), "setting flags")
+        phase = _PHASES.get(self._facts.get("phase", ""), "setting the state")
         now = f"block {self._place}/{self._total}: round {self._planned.round}, {self._planned.variant}, {phase}"
         return f"{now}: {counted}" if counted else now
+
+
+def _time(seconds: float) -> str:
+    """75 is 1 min 15 s."""
+    return f"{seconds // 60:.0f} min {seconds % 60:02.0f} s" if seconds >= 60 else f"{seconds:.0f} s"

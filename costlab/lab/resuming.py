@@ -9,14 +9,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from costlab.lab.block import Block
-from costlab.lab.environment import Environment
+from costlab.lab.environment import Environment, machine
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import Experiment
+from costlab.lab.noise import twins
 from costlab.lab.plan import Planned
 from costlab.lab.result import Result
 
 _WORDS = ("title", "question", "summary", "because")
-_MACHINE = ("host", "system", "kernel", "cpu", "cores", "python", "versions", "target")
 
 
 def missing(planned: Sequence[Planned], blocks: Iterable[Block]) -> list[Planned]:
@@ -30,6 +30,7 @@ def check(stored: Result, declared: Experiment, here: Environment) -> None:
     if stored.status == "complete":
         raise LabError(f"the run of {stored.started} is complete: there is nothing to resume")
     declared = declared.with_flags(stored.given_flags)
+    declared = twins(declared) if stored.twins else declared
     if changed := list(_differences(stored.experiment.model_dump(), declared.model_dump(), _WORDS)):
         raise LabError(
             f"experiment.toml is no longer that of the run, which cannot go on: {changed[0]}{_more(changed)}"
@@ -39,8 +40,7 @@ def check(stored: Result, declared: Experiment, here: Environment) -> None:
         raise LabError(
             f"the code is no longer that of the run ({_commit(then)}, now {_commit(here)}), which cannot go on"
         )
-    was, now = ({name: getattr(one, name) for name in _MACHINE} for one in (then, here))
-    if changed := list(_differences(was, now, ())):
+    if changed := list(_differences(machine(then), machine(here), ())):
         raise LabError(f"this is not the machine of the run, which cannot go on: {changed[0]}{_more(changed)}")
 
 

@@ -30,6 +30,9 @@ RunLoad = Callable[..., LoadResult]
 class Listener(Protocol):
     """Whoever watches a run."""
 
+    def begun(self, experiment: Experiment, form: Form) -> None:
+        """A run begins, or goes on."""
+
     def started(self, place: int, blocks: int, planned: Planned) -> None:
         """Block ``place`` of ``blocks`` begins."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from costlab.lab import environment, experiment, result, resuming, runner
+from costlab.lab import environment, experiment, noise, result, resuming, runner
 from costlab.lab.block import Block
 from costlab.lab.catalogue import Day
 from costlab.lab.conclusion import conclude
@@ -29,7 +29,8 @@ from costlab.stack.restarting import set_flags
 class Wish:
     """What a person asked for; None leaves it to the experiment (rounds) or to chance (seed).
 
-    ``flags`` are set in every variant.
+    ``flags`` are set in every variant. ``noise``: whether the noise floor is measured first; None: if the run is a full
+    one, the first of its date (UTC) on this machine.
     """
 
     quick: bool = False
@@ -37,6 +38,7 @@ class Wish:
     seed: int | None = None
     generator: str = "auto"
     flags: Mapping[str, FlagValue] = field(default_factory=dict)
+    noise: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,37 @@ class Place:
 
 def run_day(day: Day, wish: Wish, place: Place) -> tuple[Path, Result]:
     """Run ``day`` and return the result and its file. An interrupted or failed run leaves its finished blocks there."""
+    start = _begin(day, wish, place)
+    floor = noise.today(day, start, place.runs)
+    if wish.noise or (wish.noise is None and floor is None and not wish.quick):
+        place.listener.said("first the noise floor of this machine today: the baseline against itself")
+        _, measured = run_noise(day, wish, place)
+        floor = noise.of(measured)
+        start = start.model_copy(update={"started": result.now()})
+    if floor is not None:
+        place.listener.said(noise.line(floor))
+    path = result.path_for(day, start.started, place.runs)
+    return path, _carry_out(start.model_copy(update={"noise": floor}), path, place)
+
+
+def run_noise(day: Day, wish: Wish, place: Place) -> tuple[Path, Result]:
+    """Run the baseline of ``day`` against itself; the result says what this machine reports for no change at all."""
+    begun = _begin(day, wish, place)
+    declared, form = noise.twins(begun.experiment), noise.form(begun.form)
+    start = begun.model_copy(
+        update={"twins": True, "experiment": declared, "form": form, "planned_blocks": 2 * form.count}
+    )
+    path = result.path_for(day, start.started, place.runs / noise.FOLDER)
+    return path, _carry_out(start, path, place)
+
+
+def _begin(day: Day, wish: Wish, place: Place) -> Result:
+    """All that is known of a run before its first block."""
     declared = experiment.load(day.file).with_flags(wish.flags)
     form = declared.form(wish.quick)
     if wish.rounds is not None:
         form = form.model_copy(update={"count": wish.rounds})
-    start = Result(
+    return Result(
         status="running",
         day=day.slug,
         started=result.now(),
@@ -71,8 +99,6 @@ def run_day(day: Day, wish: Wish, place: Place) -> tuple[Path, Result]:
         given_flags=dict(wish.flags),
         flags_before=Control(place.stack.internal_urls(), place.stack.token()).flags(),
     )
-    path = result.path_for(day, start.started, place.runs)
-    return path, _carry_out(start, path, place)
 
 
 def resume(day: Day, path: Path, place: Place) -> tuple[Path, Result]:
@@ -90,6 +116,7 @@ def _carry_out(start: Result, path: Path, place: Place) -> Result:
     """Execute what of the plan is missing. The file holds every finished block at any time, so a kill loses one."""
     blocks = list(start.blocks)
     result.save(start, path)
+    place.listener.begun(start.experiment, start.form)
 
     def keep(block: Block) -> None:
         blocks.append(block)
@@ -139,7 +166,9 @@ def _so_far(start: Result, blocks: list[Block], status: str) -> Result:
     names = set(start.experiment.names())
     whole = any({b.variant for b in counted if b.round == number} == names for number in {b.round for b in counted})
     if status != "running" and whole:
-        update["conclusion"] = conclude(start.experiment, blocks, start.seed, start.quick)
+        # Of identical variants nothing is claimed that a floor could qualify.
+        floors = {} if start.twins else None if start.noise is None else start.noise.floors
+        update["conclusion"] = conclude(start.experiment, blocks, start.seed, start.quick, floors=floors)
     return start.model_copy(update=update)
 
 

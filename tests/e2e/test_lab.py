@@ -17,6 +17,9 @@ class Watcher:
     def __init__(self, act=lambda place: None):
         self.act, self.said_lines = act, []
 
+    def begun(self, experiment, form):
+        pass
+
     def started(self, place, blocks, planned):
         self.act(place)
 

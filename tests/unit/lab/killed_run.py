@@ -11,28 +11,27 @@ import select
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 from costlab.lab import catalogue, environment, session
 from tests.unit.lab import synthetic
-from tests.unit.lab.test_runner import BEFORE, Control, Listener, Load, Probes
+from tests.unit.lab.test_runner import BEFORE, Listener, Load, Probes
 
 ROUNDS = 12
 LATEST_SECONDS = 0.3
 _MOST = 20
 
 
-def stand_in() -> SimpleNamespace:
-    """Everything that would need a stack, and a stack."""
-    Probes.query_source = "nobody"
-    Probes.close = lambda self: None
-    Control.__init__ = lambda self, *_: vars(self).update(values=dict(BEFORE), history=[], broken=False)
-    session.Probes = lambda *_: Probes()
-    session.Control = Control
-    session.Stage.set = lambda self, variant: BEFORE
-    session.Stage.restore = lambda self: None
-    environment.describe = lambda stack: synthetic.environment()
+def stand_in(replace: Callable[[object, str, object], None] = setattr) -> SimpleNamespace:
+    """Everything that would need a stack, and a stack. ``replace`` puts the stand-ins into place."""
+    control = SimpleNamespace(flags=lambda: dict(BEFORE))
+    replace(session, "Probes", lambda *_: Probes())
+    replace(session, "Control", lambda *_: control)
+    replace(session.Stage, "set", lambda self, variant: BEFORE)
+    replace(session.Stage, "restore", lambda self: None)
+    replace(environment, "describe", lambda stack: synthetic.environment())
     return SimpleNamespace(
         base_url=lambda: "http://127.0.0.1:1",
         internal_urls=lambda: {"gateway": "http://127.0.0.1:2"},

@@ -39,7 +39,12 @@ class Control:
 
 
 class Probes:
-    """Readings that say how often they were taken."""
+    """Readings of a stack that does nothing."""
+
+    query_source = "nobody"
+
+    def close(self):
+        pass
 
     def before(self):
         return "before"
@@ -52,6 +57,9 @@ class Probes:
 class Listener:
     def __init__(self):
         self.events = []
+
+    def begun(self, experiment, form):
+        self.events.append(("begun", form.count))
 
     def started(self, place, blocks, planned):
         self.events.append(("started", place, blocks, planned.variant))
