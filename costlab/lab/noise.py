@@ -1,9 +1,9 @@
 """A/A: what this machine, today, reports for a change that is none.
 
-The baseline runs against itself, in blocks as long as those of the day and half as many rounds (six at least). Its floor for a metric
-is as far as the 95 % interval of that ratio reaches: -1.2 to +3.0 % is a floor of 3.0 %. A change of the day has to be
-clear of the larger of this and the effect it declared. Kept in runs/noise/DAY/; it holds for the date (UTC), machine,
-load and baseline it was measured with, and for blocks at least as long.
+The baseline runs against itself, in blocks as long as those of the day and half as many rounds (six at least). Its
+floor for a metric is as far as the 95 % interval of that ratio reaches: -1.2 to +3.0 % is a floor of 3.0 %. A change of
+the day has to be clear of the larger of this and the effect it declared. Kept in runs/noise/DAY/; it holds for the
+date (UTC), machine, load and baseline it was measured with, and for blocks at least as long.
 
 Trade-off: half a run more, once a day. Alternative: trust the interval alone, which knows nothing of what favours
 whoever comes second. Source: Kayenta and criterion measure a machine against itself in the same way.
