@@ -1,17 +1,13 @@
-"""``costlab report|price|days``: look at the result of a day, put a price on it."""
+"""``costlab report|price``: look at the result of a day, put a price on it."""
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from costlab.cli import run
-from costlab.lab import bill, catalogue, experiment, price_sheet, report, result, table, words
+from costlab.cli import results, run
+from costlab.lab import bill, price_sheet, report, result, table
 from costlab.lab.conclusion import DEFAULT_SHEET
 from costlab.lab.errors import LabError
 
@@ -20,10 +16,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Add these commands to ``app``, and those that run something (run.py)."""
+    """Add these commands to ``app``, those that run something (run.py) and those about several results (results.py)."""
     run.register(app)
-    for name, command in (("report", rebuild), ("price", price), ("days", days)):
+    for name, command in (("report", rebuild), ("price", price)):
         app.command(name)(command)
+    results.register(app)
 
 
 def rebuild(
@@ -65,42 +62,3 @@ def price(
     console.print(table.bill_table(priced, stored.experiment.names()))
     console.print(table.bill_words(priced), highlight=False)
     console.print(table.assumed_words(priced), highlight=False)
-
-
-def days(as_json: AsJson = False) -> None:
-    """The days there are, and what the latest complete run of each said."""
-    rows = [_tracked(day) for day in catalogue.days()]
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    shown = Table("day", "question", "latest verdict", "change", "USD a month", "commit", box=box.SIMPLE_HEAD)
-    for row in rows:
-        shown.add_row(*(str(row[key]) for key in ("day", "question", "verdict", "change", "usd", "commit")))
-    Console().print(shown)
-
-
-def _tracked(day: catalogue.Day) -> dict[str, str]:
-    row = {"day": day.slug, "question": experiment.load(day.file).question}
-    row |= dict.fromkeys(("verdict", "change", "usd", "commit"), "-")
-    concluded = [one for one in _results(day) if one.status == "complete" and one.conclusion is not None]
-    if not concluded:
-        return row
-    latest = concluded[-1]
-    primary = latest.experiment.primary
-    effect = latest.conclusion.effect(primary.metric, primary.variant)
-    quick = " (quick)" if latest.quick else ""
-    row["verdict"] = latest.conclusion.verdict.word + quick
-    row["change"] = f"{words.title(primary.metric)} {words.change(effect.ratio)}"
-    row["commit"] = (latest.environment.commit or "-")[:9]
-    if latest.conclusion.bill is not None:
-        row["usd"] = words.dollars(latest.conclusion.bill.differences[primary.variant].usd, sign=True)
-    return row
-
-
-def _results(day: catalogue.Day) -> Iterator[result.Result]:
-    """The results of a day, oldest first. A damaged one is told of and does not hide the others."""
-    for path in sorted((result.RUNS / day.slug).glob("*.json")):
-        try:
-            yield result.load(path)
-        except LabError as error:
-            typer.echo(f"costlab: {error}", err=True)

@@ -1,4 +1,4 @@
-"""The commands that need no stack: report, price, days; and run where no stack is up."""
+"""The commands that need no stack: report, price; and run where no stack is up."""
 
 import json
 
@@ -62,19 +62,6 @@ def test_the_stored_bill_is_the_bill_of_the_same_sheet(costlab, stored):
 
 def test_an_unknown_sheet_is_one_clear_error(costlab, stored):
     assert "there is no price sheet 'azure'" in str(costlab("price", stored, "--sheet", "azure").exception)
-
-
-def test_days_tell_the_latest_verdict(costlab, stored):
-    rows = json.loads(costlab("days", "--json").stdout)
-    day = next(row for row in rows if row["day"] == "11-caching")
-    assert (day["verdict"], day["change"]) == ("CONFIRMED (quick)", "database queries/request -30.0 %")
-
-
-def test_days_survive_a_damaged_result_and_say_so(costlab, stored):
-    stored.with_name("20260202T000000Z.json").write_text("{")
-    outcome = costlab("days", "--json")
-    assert json.loads(outcome.stdout)
-    assert "not a whole result" in outcome.stderr
 
 
 def test_run_without_a_stack_says_how_to_get_one(costlab):

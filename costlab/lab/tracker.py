@@ -1,0 +1,130 @@
+"""The tracker: every day, what its committed reference result said, what it does to the bill, and at which commit.
+
+It is worked out from benchmarks/ and stands in the README between two marks, where `costlab days --write` refreshes it.
+p values of timed days are corrected for being several (Holm): of eight days of pure noise one would else look proven
+in every third table.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from costlab.lab import catalogue, experiment, result, statistics, words
+from costlab.lab.effect import Effect
+from costlab.lab.errors import LabError
+from costlab.lab.result import Result
+
+REFERENCE = catalogue.ROOT / "benchmarks"
+BEGIN, END = "<!-- days: `costlab days --write` -->", "<!-- /days -->"
+NOT_MEASURED = "not measured yet"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One day in words; ``result`` is the file the figures come from."""
+
+    day: str
+    topic: str
+    status: str
+    impact: str
+    p: str
+    bill: str
+    commit: str
+    result: Path | None
+
+
+def _refuse(error: LabError) -> None:
+    raise error
+
+
+def lines(
+    folder: Path = REFERENCE,
+    experiments: Path = catalogue.EXPERIMENTS,
+    damaged: Callable[[LabError], None] = _refuse,
+) -> list[Line]:
+    """A line for every day there is. ``damaged`` is told of results that cannot be read."""
+    days = catalogue.days(experiments)
+    stored = [reference(folder / day.slug, damaged) for day in days]
+    primaries = [_primary(found[1]) if found else None for found in stored]
+    tested = [i for i, effect in enumerate(primaries) if effect is not None and effect.p is not None]
+    corrected = dict(zip(tested, statistics.holm([primaries[i].p for i in tested]), strict=True))
+    return [
+        _line(day, found, effect, corrected.get(i))
+        for i, (day, found, effect) in enumerate(zip(days, stored, primaries, strict=True))
+    ]
+
+
+def reference(folder: Path, damaged: Callable[[LabError], None] = _refuse) -> tuple[Path, Result] | None:
+    """The newest full result in ``folder``; the newest quick one where there is none."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append((path, result.load(path)))
+        except LabError as error:
+            damaged(error)
+    complete = [one for one in found if one[1].status == "complete" and one[1].conclusion is not None]
+    return max(complete, key=lambda one: (not one[1].quick, one[1].started), default=None)
+
+
+def _primary(stored: Result) -> Effect:
+    primary = stored.experiment.primary
+    return stored.conclusion.effect(primary.metric, primary.variant)
+
+
+def _line(
+    day: catalogue.Day, found: tuple[Path, Result] | None, effect: Effect | None, corrected: float | None
+) -> Line:
+    topic = experiment.load(day.file).title
+    if found is None or effect is None:
+        return Line(day.slug, topic, NOT_MEASURED, "-", "-", "-", "-", None)
+    path, stored = found
+    return Line(
+        day=day.slug,
+        topic=topic,
+        status=stored.conclusion.verdict.word + (" (quick)" if stored.quick else ""),
+        impact=_impact(effect),
+        p="counted" if effect.exact else words.number(corrected),
+        bill=_bill(stored, effect.variant),
+        commit=_commit(stored),
+        result=path,
+    )
+
+
+def _impact(effect: Effect) -> str:
+    if effect.ratio is None:
+        return f"{words.title(effect.metric)}: {effect.refused}"
+    return f"{words.title(effect.metric)} {words.change(effect.ratio)} ({words.span(effect)})"
+
+
+def _bill(stored: Result, variant: str) -> str:
+    bill = stored.conclusion.bill
+    if bill is None:
+        return "-"
+    difference = bill.differences[variant]
+    span = words.dollar_span(difference.low, difference.high, sign=True)
+    return f"{words.dollars(difference.usd, sign=True)} ({span})"
+
+
+def _commit(stored: Result) -> str:
+    here = stored.environment
+    return "-" if here.commit is None else here.commit[:9] + (" with changes" if here.dirty else "")
+
+
+def markdown(tracked: Sequence[Line], root: Path = catalogue.ROOT) -> str:
+    """The table as it stands in the README."""
+    rows = ["| day | topic | status | measured impact (interval) | p, Holm | USD a month | commit |", "|" + "---|" * 7]
+    for line in tracked:
+        day = f"[{line.day}](experiments/{line.day}/README.md)"
+        linked = line.status if line.result is None else f"[{line.status}]({line.result.relative_to(root).as_posix()})"
+        cells = (day, line.topic, linked, line.impact, line.p, line.bill, line.commit)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def refreshed(text: str, table: str) -> str:
+    """``text`` with ``table`` between the two marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise LabError(f"README.md has no place for the tracker: it needs the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"

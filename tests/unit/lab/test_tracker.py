@@ -1,0 +1,100 @@
+"""The tracker, and its place in the README."""
+
+import json
+
+import pytest
+
+from costlab.cli import results
+from costlab.lab import catalogue, result, tracker
+from costlab.lab.conclusion import conclude
+from costlab.lab.errors import LabError
+from tests.unit.lab import synthetic
+from tests.unit.lab.test_cli import costlab  # noqa: F401 - a fixture
+
+DAY = catalogue.find("11")
+
+
+@pytest.fixture
+def put(tmp_path):
+    """put(name, ...): a result of day 11 in a folder of results."""
+
+    def write(name, quick=True, status="complete", queries=700, started="2026-01-02T03:04:05Z"):
+        blocks = synthetic.rounds(3, ttl={"queries": queries})
+        made = synthetic.result(blocks, conclude(synthetic.day_11(), blocks, 7, quick), status, quick)
+        result.save(made.model_copy(update={"started": started}), tmp_path / "runs" / DAY.slug / name)
+
+    return write
+
+
+def line(tmp_path, **more):
+    return next(line for line in tracker.lines(tmp_path / "runs", **more) if line.day == DAY.slug)
+
+
+def test_a_day_nobody_has_measured_says_so(tmp_path):
+    assert line(tmp_path).status == tracker.NOT_MEASURED
+
+
+def test_a_line_holds_topic_verdict_impact_with_interval_bill_and_commit(put, tmp_path):
+    put("a.json")
+    found = line(tmp_path)
+    assert (found.topic, found.status, found.p, found.commit) == ("Caching", "CONFIRMED (quick)", "counted", "c0ffee")
+    assert found.impact == "database queries/request -30.0 % (-30.0 to -30.0 %)"
+    assert found.bill.startswith("+")
+    assert " to +" in found.bill
+
+
+def test_a_full_result_goes_before_a_quick_one_and_a_newer_one_before_an_older(put, tmp_path):
+    put("1.json", quick=True, started="2026-03-01T00:00:00Z")
+    put("2.json", quick=False, started="2026-01-01T00:00:00Z", queries=500)
+    assert "-50.0 %" in line(tmp_path).impact
+    put("3.json", quick=False, started="2026-02-01T00:00:00Z", queries=400)
+    assert "-60.0 %" in line(tmp_path).impact
+    assert "quick" not in line(tmp_path).status
+
+
+def test_a_run_that_was_interrupted_does_not_count(put, tmp_path):
+    put("1.json", status="interrupted")
+    assert line(tmp_path).status == tracker.NOT_MEASURED
+
+
+def test_a_damaged_reference_is_an_error_and_a_damaged_run_is_told_of(put, tmp_path):
+    put("1.json")
+    (tmp_path / "runs" / DAY.slug / "2.json").write_text("{")
+    with pytest.raises(LabError, match=r"2\.json"):
+        line(tmp_path)
+    told = []
+    assert line(tmp_path, damaged=told.append).status == "CONFIRMED (quick)"
+    assert len(told) == 1
+
+
+def test_the_table_goes_between_its_marks_and_nothing_else_changes():
+    text = f"# a\n{tracker.BEGIN}\nold\n{tracker.END}\nb\n"
+    assert tracker.refreshed(text, "new") == f"# a\n{tracker.BEGIN}\nnew\n{tracker.END}\nb\n"
+    assert tracker.refreshed(tracker.refreshed(text, "new"), "new") == tracker.refreshed(text, "new")
+
+
+def test_a_readme_without_the_marks_is_one_clear_error():
+    with pytest.raises(LabError, match=r"README\.md has no place for the tracker"):
+        tracker.refreshed("# a\n", "new")
+
+
+def test_every_cell_stays_in_its_cell(put, tmp_path):
+    put("1.json")
+    rows = tracker.markdown(tracker.lines(tmp_path / "runs"), root=tmp_path).splitlines()
+    assert len({row.replace("\\|", "").count("|") for row in rows}) == 1
+
+
+def test_days_prints_the_reference_results_and_with_mine_those_that_ran_here(put, tmp_path, costlab):  # noqa: F811
+    put("20260102T030405Z.json", queries=123)
+    mine = json.loads(costlab("days", "--mine", "--json").stdout)
+    assert "-87.7 %" in next(row["impact"] for row in mine if row["day"] == DAY.slug)
+    assert "-87.7 %" not in costlab("days").stdout
+
+
+def test_days_write_refreshes_the_readme(put, tmp_path, costlab, monkeypatch):  # noqa: F811
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{tracker.BEGIN}\n{tracker.END}\n")
+    monkeypatch.setattr(results, "README", readme)
+    assert costlab("days", "--write").exit_code == 0
+    assert tracker.markdown(tracker.lines()) in readme.read_text()
+    assert costlab("days", "--write", "--mine").exit_code == 2
