@@ -15,7 +15,18 @@ from flask import Flask, request
 from flask.json.provider import JSONProvider
 from redis import Redis
 
-from costlab.service import fault_routes, health, internal, logs, metrics, openapi, problem, redis_client, restart_flags
+from costlab.service import (
+    fault_routes,
+    health,
+    internal,
+    logs,
+    metrics,
+    openapi,
+    problem,
+    redis_client,
+    restart_flags,
+    rollout_routes,
+)
 from costlab.service.configuration import Configuration, Document
 from costlab.service.database import Database
 from costlab.service.door import ROUTE, Door
@@ -77,6 +88,7 @@ class Service:
         inside.register_blueprint(self._health.blueprint())
         inside.register_blueprint(internal.blueprint(registry, self.flags, control, settings.token_file))
         inside.register_blueprint(fault_routes.blueprint(self.faults, settings.token_file))
+        inside.register_blueprint(rollout_routes.blueprint(registry, self.flags, control, settings.token_file))
         self.door = Door(self.app.wsgi_app, inside.wsgi_app, settings.internal_port(), self.tracing)
         self.door.inbound = self.faults.inbound
         self.faults.know_routes(self._routes)

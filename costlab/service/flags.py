@@ -6,6 +6,7 @@
 
 Reading a flag is a dict look-up in the process. When Redis is away the last values stay in force.
 Flags of kind "restart" are recorded in the same place, and read by the next process (restart_flags.py).
+So are rollouts (rollout.py), in a field of their own beside the flag's. Whoever sets the flag itself ends its rollout.
 """
 
 import threading
@@ -18,11 +19,14 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from costlab.service import logs, problem
+from costlab.service import logs, problem, rollout
 from costlab.service.revisioned_hash import RevisionedHash
+from costlab.service.rollout import BadRollout, Rollout
 
 VALUES = "costlab:flags"
 REVISION = "costlab:flags:revision"
+# The field of a flag's rollout in the same hash.
+ROLLOUT = "rollout:"
 REREAD_SECONDS = 1.0
 
 KINDS = ("live", "restart")
@@ -40,7 +44,10 @@ class BadFlagValue(ValueError):
 
 @dataclass(frozen=True)
 class Flag:
-    """One row of flags.toml: either ``values`` (a choice) or ``low`` to ``high``, plus the words in ``also``."""
+    """One row of flags.toml: either ``values`` (a choice) or ``low`` to ``high``, plus the words in ``also``.
+
+    ``rollout``: it is read for each request of a user, so it may differ from user to user.
+    """
 
     name: str
     default: Value
@@ -52,6 +59,7 @@ class Flag:
     whole: bool = False
     also: tuple[str, ...] = ()
     kind: str = "live"
+    rollout: bool = False
 
     def allowed(self) -> str:
         """What may be set, in words: ``off or ttl``, ``1 to 64 (whole), or none``."""
@@ -107,9 +115,17 @@ class Registry:
         """``changes`` typed; None asks for the default. Unknown names and values are refused, all or nothing."""
         return {name: None if raw is None else self[name].parse(raw) for name, raw in changes.items()}
 
+    def check_rollout(self, name: str, value: str) -> None:
+        """Raise UnknownFlag, BadRollout or BadFlagValue unless ``value`` of that flag may be rolled out."""
+        flag = self[name]
+        if not flag.rollout:
+            may = ", ".join(flag.name for flag in self if flag.rollout)
+            raise BadRollout(f"{name} is the same for all users; what can be rolled out: {may}")
+        flag.parse(value)
+
 
 def _flag(name: str, row: Mapping[str, Any]) -> Flag:
-    known = {"values", "number", "integer", "also", "default", "owner", "help", "kind"}
+    known = {"values", "number", "integer", "also", "default", "owner", "help", "kind", "rollout"}
     if unknown := set(row) - known:
         raise ValueError(f"flags.toml: {name}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     if row.get("kind", "live") not in KINDS:
@@ -126,7 +142,10 @@ def _flag(name: str, row: Mapping[str, Any]) -> Flag:
         whole="integer" in row,
         also=tuple(row.get("also", ())),
         kind=row.get("kind", "live"),
+        rollout=row.get("rollout", False),
     )
+    if flag.rollout and (not flag.values or flag.kind != "live"):
+        raise ValueError(f"flags.toml: {name}: only a live choice can be rolled out")
     return replace(flag, default=flag.parse(flag.default))
 
 
@@ -144,13 +163,25 @@ class FlagStore:
 
     def given(self) -> tuple[int, dict[str, Value]] | None:
         """Revision and the values somebody has set; None when nothing was ever set (or Redis lost it)."""
+        held = self.held()
+        return None if held is None else held[:2]
+
+    def held(self) -> tuple[int, dict[str, Value], dict[str, Rollout]] | None:
+        """The same, and the rollouts by flag, those included whose time is over."""
         held = self._hash.read()
-        return None if held is None else (held[0], self._known(held[1]))
+        return None if held is None else (held[0], self._known(held[1]), self._rollouts(held[1]))
 
     def set(self, changes: Mapping[str, object]) -> int:
-        """Set all of ``changes`` at once (None: back to the default); the new revision."""
+        """Set all of ``changes`` at once (None: back to the default), ending their rollouts; the new revision."""
         typed = self._registry.parse(changes)
-        return self._hash.set({name: None if value is None else str(value) for name, value in typed.items()})
+        ended: dict[str, str | None] = {ROLLOUT + name: None for name in typed if self._registry[name].rollout}
+        return self._hash.set(ended | {name: None if value is None else str(value) for name, value in typed.items()})
+
+    def roll_out(self, rollouts: Mapping[str, Rollout | None]) -> int:
+        """Put all of ``rollouts`` in force at once (None: end it); the new revision."""
+        for name, wish in rollouts.items():
+            self._registry.check_rollout(name, self._registry[name].default if wish is None else wish.value)
+        return self._hash.set({ROLLOUT + name: wish and wish.dump() for name, wish in rollouts.items()})
 
     def listen(self, refresh: Callable[[], None], ended: Callable[[], bool]) -> None:
         """Call ``refresh`` at each change, and every REREAD_SECONDS, until ``ended``."""
@@ -160,11 +191,28 @@ class FlagStore:
         """Values this code knows; a newer or older one may have left others in Redis, which are logged, not used."""
         known: dict[str, Value] = {}
         for name, value in raw.items():
+            if name.startswith(ROLLOUT):
+                continue
             try:
                 flag = self._registry[name]
                 known[flag.name] = flag.parse(value)
             except ValueError as error:
                 logs.get("flags").warning("flag.ignored", extra={"reason": str(error)})
+        return known
+
+    def _rollouts(self, raw: Mapping[str, str]) -> dict[str, Rollout]:
+        """Rollouts this code knows, likewise."""
+        known: dict[str, Rollout] = {}
+        for field, text in raw.items():
+            name = field.removeprefix(ROLLOUT)
+            if name == field:
+                continue
+            try:
+                found = rollout.load(text)
+                self._registry.check_rollout(name, found.value)
+                known[name] = found
+            except ValueError as error:
+                logs.get("flags").warning("rollout.ignored", extra={"flag": name, "reason": str(error)})
         return known
 
 
@@ -184,7 +232,9 @@ class Flags:
         fixed: Mapping[str, Value] | None = None,
     ) -> None:
         self._fixed = dict(fixed or {})
-        self._values = registry.defaults() | self._fixed
+        self._defaults = registry.defaults()
+        self._values = self._defaults | self._fixed
+        self._rollouts: dict[str, Rollout] = {}
         self._store = FlagStore(redis, registry)
         self._redis = redis
         self._applied = applied
@@ -201,6 +251,11 @@ class Flags:
         return dict(self._values)
 
     @property
+    def rollouts(self) -> Mapping[str, Rollout]:
+        """Rollouts by flag; one whose ``until`` has passed counts no more."""
+        return self._rollouts
+
+    @property
     def revision(self) -> int:
         """The revision in force; 0 before the first was seen."""
         return self._revision
@@ -211,11 +266,11 @@ class Flags:
 
     def refresh(self) -> None:
         """Take over what Redis holds, if it is new. Nothing there, or Redis away: the last values stay."""
-        held = self._store.read()
+        held = self._store.held()
         if held is None or held[0] == self._revision:
             return
-        revision, values = held
-        self._values = values | self._fixed
+        revision, values, self._rollouts = held
+        self._values = self._defaults | values | self._fixed
         self._revision = revision
         for listener in self._listeners:
             listener()

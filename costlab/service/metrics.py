@@ -21,6 +21,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # A loopback hop takes about a millisecond and a deadline ten seconds; the buckets cover both ends.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SHORT_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
+# Steps of a half and less, so that twice as slow is another bucket.
+_FINE_SECONDS = tuple(
+    float(step * unit) / 1000 for unit in (1, 10, 100, 1000) for step in (1, 1.5, 2, 3, 4, 6, 8) if step * unit <= 6000
+)
 
 _READ_ATTEMPTS, _READ_PAUSE_SECONDS = 50, 0.002
 
@@ -89,6 +93,18 @@ CONFIG_DOCUMENTS = Counter(
     "Configuration documents looked at. outcome: taken (in force in a process), refused (by a process, which keeps the "
     "last good one), turned_away (at the internal port).",
     ["outcome"],
+)
+
+# Rollouts
+ROLLOUT_SECONDS = Histogram(
+    "costlab_rollout_duration_seconds",
+    "Time to serve what a flag decides per user. group: canary, baseline, rest; all while nothing is rolled out (and "
+    "the flag is not at its default). outcome: ok, error.",
+    ["flag", "value", "group", "outcome"],
+    buckets=_FINE_SECONDS,
+)
+ROLLOUT_MISMATCHES = Counter(
+    "costlab_rollout_mismatches", "Answers of a canary that differ from those of the first version.", ["flag", "value"]
 )
 
 # Faults

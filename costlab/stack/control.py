@@ -47,14 +47,27 @@ class Control:
         Every process has then applied it, and what a change takes (an index, another memory layout) is made.
         """
         revision = self.call("PATCH", "/flags", changes)["revision"]
+        self._wait_until_applied(revision)
+        self._wait_until_made(set(changes))
+        return revision
+
+    def rollouts(self) -> dict[str, dict]:
+        """What is rolled out, by flag: value, percent, salt, until and seconds_left."""
+        return self.call("GET", "/rollouts")["rollouts"]
+
+    def roll_out(self, rollouts: Mapping[str, Mapping[str, object] | None]) -> int:
+        """Put ``rollouts`` in force (value, percent; salt and seconds to live if given), or end those that are None."""
+        revision = self.call("PATCH", "/rollouts", rollouts)["revision"]
+        self._wait_until_applied(revision)
+        return revision
+
+    def _wait_until_applied(self, revision: int) -> None:
         deadline = time.monotonic() + APPLIED_SECONDS
         late = list(self._urls)
         while late := [name for name in late if self._applied(name) < revision]:
             if time.monotonic() > deadline:
                 raise ControlError(f"{', '.join(late)} did not take over the flags within {APPLIED_SECONDS:.0f} s")
             time.sleep(0.02)
-        self._wait_until_made(set(changes))
-        return revision
 
     def configurations(self) -> dict[str, dict]:
         """The configuration document of each service that has one: running, stored, fields."""

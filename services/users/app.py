@@ -3,11 +3,13 @@
 from flask import Flask
 
 from costlab.service.app import Service
+from costlab.service.feature_provider import Features
 from costlab.service.invalidation import Invalidation
 from costlab.service.settings import load
 from services.users import routes
 from services.users.settings import UsersSettings
 from services.users.store import UserStore
+from services.users.versioned_read import VersionedRead
 
 
 def create_app() -> Flask:
@@ -16,5 +18,6 @@ def create_app() -> Flask:
     service = Service("users", settings)
     service.slots("users.slots", "users.slot_ms")
     store = UserStore(service.database(settings.database_url))
-    service.app.register_blueprint(routes.blueprint(store, Invalidation(settings.redis_url)))
+    reading = VersionedRead(store, Features(service.flags))
+    service.app.register_blueprint(routes.blueprint(store, reading, Invalidation(settings.redis_url)))
     return service.app

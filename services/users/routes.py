@@ -9,9 +9,10 @@ from costlab.service.openapi import operation
 from costlab.service.problem import Conflict, NotFound
 from services.users.models import NewUser, User, UserBatch, Users
 from services.users.store import UserStore
+from services.users.versioned_read import HEADER, VersionedRead
 
 
-def blueprint(store: UserStore, invalidation: Invalidation) -> Blueprint:
+def blueprint(store: UserStore, reading: VersionedRead, invalidation: Invalidation) -> Blueprint:
     """Users by id, in batch, and create."""
     routes = Blueprint("users", __name__)
 
@@ -19,10 +20,10 @@ def blueprint(store: UserStore, invalidation: Invalidation) -> Blueprint:
     @operation("A user by id", answers={200: User})
     def get(user_id: int) -> ResponseReturnValue:
         validation.no_query()
-        user = store.get(user_id)
+        version, user = reading.get(user_id)
         if user is None:
-            raise NotFound(f"There is no user {user_id}.")
-        return user
+            raise NotFound(f"There is no user {user_id}.", headers={HEADER: version})
+        return user, {HEADER: version}
 
     @routes.get("/users")
     @operation("Users in batch; ids nobody has are left out", query=UserBatch, answers={200: Users})

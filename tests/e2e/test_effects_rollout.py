@@ -1,0 +1,141 @@
+"""Rollouts on the running stack: a share of the users gets another version, and nobody does when it is a bad one."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from costlab.lab.canary import Canary, Plan
+from costlab.lab.canary_judge import FAIL, PASS
+from costlab.stack import ROOT
+from costlab.stack.control import ControlError
+from tests.conditions import eventually
+from tests.e2e.test_effects import total
+
+pytestmark = pytest.mark.usefixtures("control")
+
+FLAG = "users.version"
+USERS = range(1, 201)
+CLI = [sys.executable, "-c", "from costlab.cli import main; main()"]
+
+
+def version(client, user: int) -> str:
+    return client.get(f"/api/users/{user}").headers["X-Costlab-Version"]
+
+
+def drawn(client, value: str) -> set[int]:
+    return {user for user in USERS if version(client, user) == value}
+
+
+@contextmanager
+def traffic(client):
+    """Two clients who ask for user after user; which of them met which version."""
+    met: dict[str, set[int]] = {}
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            for user in USERS:
+                met.setdefault(version(client, user), set()).add(user)
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield met
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def walked(stack, control, value: str, *steps: float):
+    """The verdict on ``value``, rolled out by ``steps`` with short looks."""
+    plan = Plan(FLAG, value, steps, looks=8, seconds=0.25, live=60)
+    services = [name for name in stack.internal_urls() if name.startswith("users")]
+    return Canary(control, services, plan, threading.Event().wait, lambda line: None).walk()
+
+
+def test_users_version_decides_which_version_answers(control, client):
+    """ "users.version": the header says which; v2_wrong alone answers a wrong name; reset, it is the first again."""
+    right = client.get("/api/users/7").json
+    for value, name in (("v2", right["name"]), ("v2_wrong", right["email"]), (None, right["name"])):
+        control.set_flags({FLAG: value})
+        reply = client.get("/api/users/7")
+        assert reply.headers["X-Costlab-Version"] == (value or "v1")
+        assert reply.json == right | {"name": name}
+
+
+def test_a_rollout_of_a_fifth_gives_the_same_users_the_other_version_each_time(control, client):
+    control.roll_out({FLAG: {"value": "v2", "percent": 20, "salt": "effect"}})
+    first = drawn(client, "v2")
+    assert 15 <= len(first) <= 65  # 40, give or take more than four standard deviations
+    assert drawn(client, "v2") == first
+    control.roll_out({FLAG: {"value": "v2", "percent": 40, "salt": "effect"}})
+    assert drawn(client, "v2") > first
+    control.roll_out({FLAG: None})
+    assert drawn(client, "v2") == set()
+
+
+@pytest.mark.parametrize("value", ["v2", None], ids=["set", "reset"])
+def test_setting_or_resetting_the_flag_ends_its_rollout(control, client, value):
+    control.roll_out({FLAG: {"value": "v2_wrong", "percent": 100}})
+    assert version(client, 7) == "v2_wrong"
+    control.set_flags({FLAG: value})
+    assert version(client, 7) == (value or "v1")
+    assert control.rollouts() == {}
+
+
+def test_a_rollout_ends_by_itself(control, client):
+    control.roll_out({FLAG: {"value": "v2", "percent": 100, "seconds": 1}})
+    assert version(client, 7) == "v2"
+    eventually(lambda: version(client, 7) == "v1", within=5)
+    assert control.rollouts() == {}
+
+
+def test_what_cannot_be_rolled_out_is_refused_with_what_can(control):
+    with pytest.raises(ControlError, match=r"what can be rolled out: users\.version"):
+        control.roll_out({"db.pool": {"value": "none", "percent": 10}})
+    with pytest.raises(ControlError, match="allowed: v1, v2"):
+        control.roll_out({FLAG: {"value": "v9", "percent": 10}})
+    with pytest.raises(ControlError, match="percent: allowed are 0 to 100"):
+        control.roll_out({FLAG: {"value": "v2", "percent": 101}})
+
+
+@pytest.mark.parametrize("value", ["v2_failing", "v2_wrong", "v2_slow"])
+def test_a_bad_version_is_rolled_back_and_only_the_canary_has_met_it(stack, control, client, value):
+    with traffic(client) as met:
+        verdict = walked(stack, control, value, 20, 100)
+        assert verdict.word == FAIL
+        assert version(client, 7) == "v1"
+    assert 10 <= len(met[value]) <= 65
+    assert (control.flags()[FLAG], control.rollouts()) == ("v1", {})
+
+
+def test_a_good_version_gets_to_everybody(stack, control, client):
+    before = total(control, "users", "costlab_rollout_mismatches_total", value="v2")
+    with traffic(client):
+        # On a busy machine chance alone may make a step fail, about once in a hundred; thrice it does not.
+        assert any(walked(stack, control, "v2", 25, 100).word == PASS for _ in range(3))
+    assert (control.flags()[FLAG], control.rollouts()) == ("v2", {})
+    assert total(control, "users", "costlab_rollout_mismatches_total", value="v2") == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["ended", "kill_9"])
+def test_a_command_that_is_ended_leaves_no_rollout(stack, control, number, tmp_path):
+    """Ended by a signal, as by Ctrl-C, it rolls back; after kill -9 the rollout ends when its time is over."""
+    command = [*CLI, "rollout", "start", FLAG, "v2", "--judge", "--interval", "1s", "--ttl", "4s"]
+    (tmp_path / stack.name).symlink_to(stack.folder)
+    environment = os.environ | {"COSTLAB_STATE": str(tmp_path)}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as judging:
+        try:
+            eventually(lambda: FLAG in control.rollouts(), within=30)
+        finally:
+            judging.send_signal(number)
+    assert judging.returncode in (130, -9)
+    eventually(lambda: control.rollouts() == {}, within=10)
+    assert control.flags()[FLAG] == "v1"
