@@ -4,7 +4,7 @@ from flask import Flask
 
 from costlab.service.app import Service
 from costlab.service.settings import load
-from gateway import openapi
+from gateway import openapi, routes
 from gateway.api_keys import ApiKeys
 from gateway.proxy import CACHE_PROXY, LONGEST_SECONDS, Proxy
 from gateway.rate_limit.limiter import RateLimiter
@@ -25,5 +25,6 @@ def create(settings: GatewaySettings) -> Service:
     service.on_stop(limiter.close)
     keys = ApiKeys.parse(settings.api_keys.get_secret_value())
     service.app.register_blueprint(openapi.blueprint([upstreams["users"], upstreams["orders"]]))
+    service.faults.know_routes(lambda: [route.label for route in routes.ROUTES])
     service.door.public = Proxy(service.door.public, upstreams, keys, limiter, service.flags)
     return service

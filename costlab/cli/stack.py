@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,7 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from costlab.failure import Failure
 from costlab.stack import ROOT, ServiceStatus, doctor, open_stack
+from costlab.stack.chaos import Chaos
 
 Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -60,12 +63,27 @@ def status(target: Target = "local", as_json: AsJson = False) -> None:
         typer.echo(json.dumps([asdict(service) for service in services], indent=2))
     else:
         Console().print(_table(services, target))
+        if any(service.pid for service in services):
+            _say_faults(target)
     if any(service.state == "killed" for service in services):
         typer.echo("its supervisor was killed: costlab up clears away what it left and starts anew", err=True)
     elif not any(service.pid for service in services):
         raise typer.Exit(3)
     if not all(service.healthy for service in services):
         raise typer.Exit(1)
+
+
+def _say_faults(target: str) -> None:
+    """One line that what is seen is broken on purpose."""
+    try:
+        active = Chaos(open_stack(target)).status()
+    except Failure as failure:
+        typer.echo(f"chaos: cannot tell what is broken on purpose: {failure}", err=True)
+        return
+    now = time.time()
+    said = [f"{record.words()} ({record.left(now):.0f} s left)" for record in active]
+    if said:
+        Console(highlight=False).print(f"chaos: {'; '.join(said)}", style="bold yellow", markup=False)
 
 
 def logs(

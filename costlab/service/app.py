@@ -31,6 +31,7 @@ from costlab.service.configuration import Configuration, Document
 from costlab.service.database import Database
 from costlab.service.door import ROUTE, Door
 from costlab.service.fault_engine import FaultEngine
+from costlab.service.fault_header import FaultHeader
 from costlab.service.flags import Flags, Registry
 from costlab.service.http_client import HttpClient
 from costlab.service.profiling import Profiling
@@ -89,8 +90,10 @@ class Service:
         inside.register_blueprint(internal.blueprint(registry, self.flags, control, settings.token_file))
         inside.register_blueprint(fault_routes.blueprint(self.faults, settings.token_file))
         inside.register_blueprint(rollout_routes.blueprint(registry, self.flags, control, settings.token_file))
-        self.door = Door(self.app.wsgi_app, inside.wsgi_app, settings.internal_port(), self.tracing)
-        self.door.inbound = self.faults.inbound
+        header = FaultHeader(self.faults, settings.token_file)
+        self.door = Door(
+            self.app.wsgi_app, inside.wsgi_app, settings.internal_port(), self.tracing, self.faults.inbound, header
+        )
         self.faults.know_routes(self._routes)
         profiling = Profiling(self.door, self.flags, settings.internal_port())
         self.app.wsgi_app = profiling
@@ -125,7 +128,8 @@ class Service:
 
     def slots(self, slots: str, milliseconds: str) -> None:
         """Put a slot pool, as these two flags say, in front of the service's own routes."""
-        Slots(self.flags, slots, milliseconds).install(self.app)
+        pool = self.faults.parts.slots = Slots(self.flags, slots, milliseconds)
+        pool.install(self.app)
 
     def check(self, name: str, check: Check, dependency: bool = False) -> None:
         """Make readiness depend on ``check`` (raises when not ready): of this process, or of a ``dependency``."""

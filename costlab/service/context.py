@@ -32,6 +32,8 @@ class Request:
     retried_by_caller: bool = False
     traceparent: str = ""
     span: "Span | None" = None
+    # Header lines of a fault that another service shall make for this request (costlab/service/fault_header.py).
+    fault: str = ""
 
     def remaining(self, now: float | None = None) -> float | None:
         """Seconds left until the deadline, at least 0; None when there is none."""

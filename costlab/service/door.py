@@ -12,8 +12,9 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from opentelemetry.trace import StatusCode
 
 from costlab.resilience import deadline
-from costlab.service import context, metrics
+from costlab.service import context, metrics, problem
 from costlab.service.fault_edges import Inbound
+from costlab.service.fault_header import FAULT, FAULT_KEY, FaultHeader
 from costlab.service.tracing import Tracing
 
 # Where whoever matched the route (Flask, or the gateway's proxy) leaves it in the WSGI environment.
@@ -25,12 +26,19 @@ class Door:
     """Wraps ``public`` (replaceable: the gateway puts its proxy in front of Flask) and ``internal``."""
 
     def __init__(
-        self, public: WSGIApplication, internal: WSGIApplication, internal_port: int, tracing: Tracing
+        self,
+        public: WSGIApplication,
+        internal: WSGIApplication,
+        internal_port: int,
+        tracing: Tracing,
+        inbound: Inbound,
+        fault_header: FaultHeader,
     ) -> None:
         self.public = public
         self._internal = internal
         self._internal_port = str(internal_port)
-        self.inbound = Inbound()
+        self._inbound = inbound
+        self._fault_header = fault_header
         self._tracing = tracing
         self._seconds = metrics.Children(metrics.REQUEST_SECONDS)
         self._bytes = metrics.Children(metrics.RESPONSE_BYTES)
@@ -49,8 +57,10 @@ class Door:
         context.enter(request)
         outcome = _Outcome(request.request_id, start_response)
         try:
-            if faults := self.inbound.active:
-                return self.inbound.serve(faults, self.public, environ, outcome.start)
+            if FAULT_KEY in environ:
+                return self._asked_for_a_fault(environ, request, outcome)
+            if faults := self._inbound.active:
+                return self._inbound.serve(faults, self.public, environ, outcome.start)
             return self.public(environ, outcome.start)
         finally:
             context.enter(None)
@@ -65,6 +75,19 @@ class Door:
                     span.set_status(StatusCode.ERROR)
                 span.end()
 
+    def _asked_for_a_fault(
+        self, environ: WSGIEnvironment, request: context.Request, outcome: "_Outcome"
+    ) -> Iterable[bytes]:
+        """Serve a request whose sender wants a fault for it."""
+        try:
+            asked = self._fault_header.read(environ, request)
+        except problem.Problem as refused:
+            return problem.serve(refused, outcome.start)
+        if asked is None:
+            return self._inbound.serve(self._inbound.active, self.public, environ, outcome.start)
+        outcome.more.append((FAULT, asked.record.fault))
+        return self._inbound.serve((*self._inbound.active, asked), self.public, environ, outcome.start)
+
 
 class _Outcome:
     """What was answered: status, declared length; adds the request id to the response."""
@@ -72,6 +95,7 @@ class _Outcome:
     def __init__(self, request_id: str, start_response: StartResponse) -> None:
         self.status = "500"
         self.length = 0
+        self.more: list[tuple[str, str]] = []
         self._request_id = request_id
         self._start_response = start_response
 
@@ -80,4 +104,4 @@ class _Outcome:
         for name, value in headers:
             if name.lower() == "content-length":
                 self.length = int(value)
-        return self._start_response(status, [*headers, (context.REQUEST_ID, self._request_id)], exc_info)
+        return self._start_response(status, [*headers, *self.more, (context.REQUEST_ID, self._request_id)], exc_info)

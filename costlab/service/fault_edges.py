@@ -14,7 +14,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from threading import Event
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -35,16 +35,17 @@ _injected = metrics.Children(metrics.FAULTS_INJECTED)
 class Active:
     """A record in force in this process until ``ends`` (monotonic clock), whatever happens elsewhere."""
 
-    def __init__(self, record: Record, kind: Kind, ends: float) -> None:
+    def __init__(self, record: Record, kind: Kind, ends: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.record = record
         self.ends = ends
         self._kind = kind
+        self._clock = clock
         self._over = Event()
         self._numbers = itertools.count()
 
     def effect(self) -> Effect | None:
         """What is done to the request at hand."""
-        if self._over.is_set() or time.monotonic() >= self.ends:
+        if self._over.is_set() or self._clock() >= self.ends:
             return None
         effect = decide(self._kind, self.record.rate, self.record.seed, next(self._numbers))
         if effect is not None:
@@ -53,7 +54,7 @@ class Active:
 
     def wait(self, seconds: float) -> None:
         """Let the time pass, at most until the fault ends."""
-        self._over.wait(max(0.0, min(seconds, self.ends - time.monotonic())))
+        self._over.wait(max(0.0, min(seconds, self.ends - self._clock())))
 
     def end(self) -> None:
         """Let go whoever waits."""

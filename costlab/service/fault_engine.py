@@ -19,7 +19,8 @@ from redis.exceptions import RedisError
 
 from costlab.service import logs, metrics
 from costlab.service.fault_edges import Active, Edge, Inbound, shape
-from costlab.service.fault_kinds import KINDS
+from costlab.service.fault_kinds import KINDS, WHOLE_KINDS
+from costlab.service.fault_kinds.effects import Parts, WholeKind
 from costlab.service.fault_store import CHANNEL, FaultStore
 from costlab.service.faults import BadFault, Record, Registry, Wish
 
@@ -27,19 +28,37 @@ REREAD_SECONDS = 1.0
 RETRY_SECONDS = 0.2
 
 
-class FaultEngine:
-    """Faults of ``service`` in this process. ``port`` tells its instance from others on the same machine."""
+class ActiveWhole:
+    """A fault of the service as a whole, in force from when it is made until ``end``."""
 
-    def __init__(self, service: str, redis: Redis, port: int = 0) -> None:
+    def __init__(self, record: Record, kind: WholeKind, ends: float, parts: Parts) -> None:
+        self.record = record
+        self.ends = ends
+        self._kind = kind
+        self._parts = parts
+        kind.start(parts)
+
+    def end(self) -> None:
+        """Stop it."""
+        self._kind.stop(self._parts)
+
+
+class FaultEngine:
+    """Faults of ``service`` in this process. ``port`` tells its instance from others on the same machine; ``clock`` is
+    monotonic, and decides when a fault is over."""
+
+    def __init__(self, service: str, redis: Redis, port: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.registry = Registry.load()
         self.store = FaultStore(redis, self.registry)
         self.inbound = Inbound()
-        self._service = service
+        self.parts = Parts()
+        self.service = service
         self._redis = redis
         self._instance = f"{socket.gethostname()}:{port}"
         self._edges: dict[str, Edge] = {}
-        self._routes: Callable[[], Sequence[str]] = tuple
-        self._active: dict[str, Active] = {}
+        self._routes: list[Callable[[], Sequence[str]]] = []
+        self._active: dict[str, Active | ActiveWhole] = {}
         self._timers: dict[str, threading.Timer] = {}
         self._over: set[str] = set()
         self._revision = 0
@@ -59,8 +78,8 @@ class FaultEngine:
         return self._edges.setdefault(name, Edge(name))
 
     def know_routes(self, routes: Callable[[], Sequence[str]]) -> None:
-        """``routes()`` are those whose requests may have faults of their own."""
-        self._routes = routes
+        """``routes()`` are further routes whose requests may have faults of their own."""
+        self._routes.append(routes)
 
     def upstreams(self) -> list[str]:
         """The services this one calls."""
@@ -68,21 +87,23 @@ class FaultEngine:
 
     def records(self) -> list[Record]:
         """What is active now."""
-        now = time.monotonic()
+        now = self._clock()
         return [active.record for active in list(self._active.values()) if active.ends > now]
 
     def granted(self, wish: Wish) -> Record:
         """The record of ``wish``, which begins now; BadFault says why this service cannot have it."""
         if self.registry[wish.fault].level != "service":
             raise BadFault(f"{wish.fault} is not made inside a service")
-        if wish.on != self._service and not re.fullmatch(rf"{self._service}-[1-9][0-9]*", wish.on):
-            raise BadFault(f"this is {self._service}, not {wish.on}")
+        if wish.on != self.service and not re.fullmatch(rf"{self.service}-[1-9][0-9]*", wish.on):
+            raise BadFault(f"this is {self.service}, not {wish.on}")
         if wish.edge and wish.edge not in self._edges:
-            raise BadFault(f"{self._service} has no edge {wish.edge!r}; it has: {', '.join(self._edges) or 'none'}")
-        routes = list(dict.fromkeys(map(shape, self._routes())))
+            raise BadFault(f"{self.service} has no edge {wish.edge!r}; it has: {', '.join(self._edges) or 'none'}")
+        if wish.fault in WHOLE_KINDS and (refusal := WHOLE_KINDS[wish.fault](**wish.parameters).refusal(self.parts)):
+            raise BadFault(f"{wish.fault} does not fit: {self.service} {refusal}")
+        routes = {shape(route): route for provider in self._routes for route in provider()}
         if wish.route and shape(wish.route) not in routes:
-            raise BadFault(f"{self._service} has no route {wish.route!r}; it has: {', '.join(sorted(self._routes()))}")
-        return Record.of(wish, time.time(), "" if wish.on == self._service else self._instance)
+            raise BadFault(f"{self.service} has no route {wish.route!r}; it has: {', '.join(sorted(routes.values()))}")
+        return Record.of(wish, time.time(), "" if wish.on == self.service else self._instance)
 
     def refresh(self) -> None:
         """Take over what Redis holds, if it is new. Nothing there, or Redis away: what is active stays."""
@@ -119,13 +140,13 @@ class FaultEngine:
         if record.id in self._active or record.id in self._over or record.instance not in ("", self._instance):
             return False
         service = record.on if not record.instance else record.on.rpartition("-")[0]
-        return service == self._service and self.registry[record.fault].level == "service"
+        return service == self.service and self.registry[record.fault].level == "service"
 
     def _begin(self, record: Record) -> None:
         left = record.left(time.time())
         if not left:
             return
-        active = Active(record, KINDS[record.fault](**record.parameters), time.monotonic() + left)
+        active = self._made(record, self._clock() + left)
         timer = threading.Timer(left, self._end, [record.id, "expired"])
         timer.daemon = True
         with self._lock:
@@ -133,6 +154,11 @@ class FaultEngine:
             self._place(record)
         timer.start()
         self._say("fault.started", record, seconds=round(left, 3))
+
+    def _made(self, record: Record, ends: float) -> "Active | ActiveWhole":
+        if record.fault in WHOLE_KINDS:
+            return ActiveWhole(record, WHOLE_KINDS[record.fault](**record.parameters), ends, self.parts)
+        return Active(record, KINDS[record.fault](**record.parameters), ends, self._clock)
 
     def _end(self, identity: str, reason: str) -> None:
         with self._lock:
@@ -147,8 +173,9 @@ class FaultEngine:
 
     def _place(self, record: Record) -> None:
         """Put what is active where requests and calls of ``record``'s edge pass; its gauge says how many."""
-        there = tuple(active for active in self._active.values() if active.record.edge == record.edge)
-        (self._edges[record.edge] if record.edge else self.inbound).active = there
+        there = [active for active in self._active.values() if active.record.edge == record.edge]
+        place = self._edges[record.edge] if record.edge else self.inbound
+        place.active = tuple(active for active in there if isinstance(active, Active))
         self._gauges[record.fault, record.edge].set(sum(active.record.fault == record.fault for active in there))
 
     def _say(self, event: str, record: Record, **more: object) -> None:

@@ -16,7 +16,7 @@ RECORDS = "costlab:faults"
 REVISION = "costlab:faults:revision"
 CHANNEL = "costlab:faults"
 
-# ARGV: what to do (add, remove, clear), id, record, until in milliseconds.
+# ARGV: what to do (add, remove, clear), id, record, milliseconds it lasts.
 _CHANGE = """
 local time = redis.call('TIME')
 local revision = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -26,8 +26,7 @@ local changed = 1
 if ARGV[1] == 'add' then
     local ends = redis.call('PTTL', KEYS[1])
     redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
-    redis.call('PEXPIREAT', KEYS[1], ARGV[4])
-    if ends > redis.call('PTTL', KEYS[1]) then redis.call('PEXPIRE', KEYS[1], ends) end
+    redis.call('PEXPIRE', KEYS[1], math.max(ends, ARGV[4]))
 elseif ARGV[1] == 'remove' then
     changed = redis.call('HDEL', KEYS[1], ARGV[2])
 else
@@ -57,7 +56,7 @@ class FaultStore:
 
     def add(self, record: Record) -> int:
         """Hand ``record`` to everybody; the new revision."""
-        milliseconds = int(record.until * 1000)
+        milliseconds = int((record.until - record.since) * 1000)
         return self._change("add", record.id, orjson.dumps(record.document()), milliseconds)[0]
 
     def remove(self, identity: str) -> tuple[int, int]:

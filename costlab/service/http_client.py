@@ -280,6 +280,8 @@ class HttpClient:
         lines += [f"{name}: {value}\r\n" for name, value in call.headers]
         if request is not None:
             lines.append(f"x-request-id: {request.request_id}\r\ntraceparent: {request.traceparent}\r\n")
+            if request.fault:
+                lines.append(request.fault)
             if self._flags["http.deadline"] == "on":
                 lines.append(f"x-request-timeout-ms: {int(seconds * 1000)}\r\n")
         if call.body or call.method in ("POST", "PUT", "PATCH"):

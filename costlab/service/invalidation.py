@@ -13,16 +13,17 @@ import orjson
 from redis.exceptions import RedisError
 
 from costlab.service import logs, redis_client
+from costlab.service.fault_edges import NO_EDGE, Edge
 
 CHANNEL = "cache:invalidate"
 ANSWER_SECONDS = 0.2
 
 
 class Invalidation:
-    """Publishes changed paths through the Redis at ``redis_url``."""
+    """Publishes changed paths through the Redis at ``redis_url``, behind the faults of ``edge``."""
 
-    def __init__(self, redis_url: str) -> None:
-        self._redis = redis_client.connect(redis_url, ANSWER_SECONDS)
+    def __init__(self, redis_url: str, edge: Edge = NO_EDGE) -> None:
+        self._redis = redis_client.connect(redis_url, ANSWER_SECONDS, edge)
 
     def publish(self, *paths: str) -> None:
         """Say that the answers at ``paths`` have changed; a failure is logged."""

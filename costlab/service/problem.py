@@ -17,9 +17,10 @@ Problem                     anything a client is told about, with its HTTP statu
 └── GatewayTimeout    504   an upstream did not answer in time
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
+from wsgiref.types import StartResponse
 
 import orjson
 from flask import Flask, Response
@@ -115,6 +116,14 @@ def phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Unassigned"
+
+
+def serve(refused: Problem, start: StartResponse) -> Iterable[bytes]:
+    """The problem document as a WSGI answer, for who is in front of Flask."""
+    document = body(refused.status, refused.detail, refused.extras)
+    described = [("Content-Type", MEDIA_TYPE), ("Content-Length", str(len(document)))]
+    start(f"{refused.status} {phrase(refused.status)}", [*refused.headers.items(), *described])
+    return (document,)
 
 
 def response(status: int, detail: str, headers: Mapping[str, str] | None = None, **extras: Any) -> Response:

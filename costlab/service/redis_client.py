@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-from costlab.service.fault_edges import Edge
+from costlab.service.fault_edges import NO_EDGE, Edge
 from costlab.service.fault_kinds.effects import Answer, Break
 
 CONNECT_SECONDS = 0.5
@@ -47,7 +47,7 @@ class _Faulty(AbstractConnection):
             raise ResponseError("ERR injected fault")
 
 
-def connect(url: str, answer_seconds: float = ANSWER_SECONDS, edge: Edge | None = None) -> Redis:
+def connect(url: str, answer_seconds: float = ANSWER_SECONDS, edge: Edge = NO_EDGE) -> Redis:
     """A thread-safe client with a connection pool; it connects when first used.
 
     ``answer_seconds`` must be longer than any blocking read made through the client. Commands meet the faults of
@@ -59,7 +59,7 @@ def connect(url: str, answer_seconds: float = ANSWER_SECONDS, edge: Edge | None 
         socket_timeout=answer_seconds,
         retry=Retry(NoBackoff(), 1),
     )
-    if edge is not None:
+    if edge is not NO_EDGE:
         pool = client.connection_pool
         plain = pool.connection_class
         pool.connection_class = type(f"Faulty{plain.__name__}", (_Faulty, plain), {"edge": edge})

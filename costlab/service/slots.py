@@ -13,6 +13,7 @@ from flask import Flask, request
 
 from costlab.resilience.slot_pool import SlotPool
 from costlab.service import context, health, metrics
+from costlab.service.fault_kinds import capacity_cut
 from costlab.service.flags import Flags
 from costlab.service.problem import Unavailable
 
@@ -24,8 +25,10 @@ class Slots:
     """The pool that the flags ``slots`` (off, or how many) and ``milliseconds`` describe, followed live."""
 
     def __init__(self, flags: Flags, slots: str, milliseconds: str) -> None:
+        self.flag = slots
         self._flags = flags
         self._names = slots, milliseconds
+        self._cuts: list[float] = []
         self.pool = SlotPool()
         self._lock = threading.Lock()
         self._size: tuple[int, float] = (0, 0.0)
@@ -62,12 +65,27 @@ class Slots:
             self.pool.advance(now)
             self._record(now)
 
+    def wanted(self) -> int:
+        """The slots the flag asks for; 0 while the pool is off."""
+        slots = self._flags[self.flag]
+        return 0 if slots == "off" else slots
+
+    def cut(self, share: float) -> None:
+        """Take ``share`` of the slots away (the fault capacity_cut)."""
+        self._cuts.append(share)
+        self._follow()
+
+    def restore(self, share: float) -> None:
+        """Give back what a cut of ``share`` took."""
+        self._cuts.remove(share)
+        self._follow()
+
     def _follow(self) -> None:
-        slots, milliseconds = (self._flags[name] for name in self._names)
-        size = (0 if slots == "off" else slots, milliseconds / 1000)
-        if size == self._size:
-            return
+        wanted = self.wanted()
+        size = (capacity_cut.left(wanted, self._cuts) if wanted else 0, self._flags[self._names[1]] / 1000)
         with self._lock:
+            if size == self._size:
+                return
             now = time.monotonic()
             self._size = size
             self.pool.resize(*size, now)

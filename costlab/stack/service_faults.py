@@ -82,7 +82,7 @@ class ServiceFaults:
 
     def _ask(self, service: str) -> dict[str, Any]:
         try:
-            return self._control().call("GET", "/faults", service=service)
+            return Control(self._stack.internal_urls(), "").call("GET", "/faults", service=service)
         except ControlError:
             return {}
 

@@ -7,6 +7,7 @@ from flask import Flask
 
 from costlab.service.app import Service
 from costlab.service.settings import load
+from services.cache_proxy import routes
 from services.cache_proxy.background import Background
 from services.cache_proxy.cache_store import CacheStore
 from services.cache_proxy.eviction import Eviction
@@ -29,7 +30,7 @@ def create(settings: CacheProxySettings, clock: Callable[[], float] = time.time)
     service = Service("cache-proxy", settings)
     urls = {"users": settings.users_url, "orders": settings.orders_url}
     origins = {name: service.client(name, url, ORIGIN_SECONDS) for name, url in urls.items()}
-    cache = CacheStore(settings.redis_url)
+    cache = CacheStore(settings.redis_url, service.faults.edge("redis"))
     service.on_stop(cache.close)
     background = Background(BACKGROUND_CALLS)
     service.on_stop(background.stop)
@@ -41,5 +42,6 @@ def create(settings: CacheProxySettings, clock: Callable[[], float] = time.time)
     service.on_start(eviction.start)
     service.on_stop(eviction.stop)
     service.check("invalidation", listener.check)
+    service.faults.know_routes(lambda: [route.label for route in routes.ROUTES])
     service.door.public = Proxy(service.door.public, origins, cache, filling, service.flags, clock)
     return service

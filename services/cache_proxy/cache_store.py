@@ -29,6 +29,7 @@ from redis.exceptions import RedisError
 from costlab.resilience.circuit_breaker import CircuitBreaker, CircuitOpen
 from costlab.service import redis_client
 from costlab.service.connection_pool import ConnectionPool, PoolTimeout
+from costlab.service.fault_edges import NO_EDGE, Edge
 from services.cache_proxy.entry import GENERATION_BYTES, Entry, pack, unpack
 
 GENERATION = "cache:generation:"
@@ -49,14 +50,14 @@ class CacheAway(Exception):
 
 
 class CacheStore:
-    """Stored answers in the Redis at ``redis_url``.
+    """Stored answers in the Redis at ``redis_url``, behind the faults of ``edge``.
 
     Commands go over redis-py's connections but not through its client: a hit costs half the CPU that way
     (docs/decisions.md).
     """
 
-    def __init__(self, redis_url: str) -> None:
-        self._connections = redis_client.connect(redis_url, ANSWER_SECONDS).connection_pool
+    def __init__(self, redis_url: str, edge: Edge = NO_EDGE) -> None:
+        self._connections = redis_client.connect(redis_url, ANSWER_SECONDS, edge).connection_pool
         self._pool = ConnectionPool("redis", self._connect, AbstractConnection.disconnect, lambda: POOL_SIZE)
         self._breaker = CircuitBreaker("redis", failures=1, open_seconds=RETRY_SECONDS)
 

@@ -36,6 +36,8 @@ _NOT_RETURNED = frozenset(
         "x-request-id",
     }
 )
+# An answer that a fault has met is for whoever asked for the fault.
+_INJECTED = "x-costlab-fault"
 # What a client may say to the origin when the cache stays out of it.
 _HANDED_ON = {
     "HTTP_ACCEPT": "accept",
@@ -65,7 +67,7 @@ def may_store(answer: Answer, statuses: Collection[int] = (200,)) -> bool:
     if answer.status not in statuses or len(answer.body) > MAX_STORED_BYTES:
         return False
     named = {name for name, _ in answer.headers}
-    if "vary" in named or "set-cookie" in named:
+    if "vary" in named or "set-cookie" in named or _INJECTED in named:
         return False
     directives = answer.header("cache-control").lower()
     return not any(word in directives for word in _FORBIDS)

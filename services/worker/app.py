@@ -18,7 +18,8 @@ def create_app() -> Flask:
 def create(settings: WorkerSettings) -> Service:
     """The worker under ``settings``."""
     service = Service(SERVICE, settings)
-    assembly = Assembly(settings, service.database(settings.database_url), service.tracing, service.flags)
+    database, edge = service.database(settings.database_url), service.faults.edge("redis")
+    assembly = Assembly(settings, database, service.tracing, service.flags, edge)
     service.on_stop(assembly.close)
     service.app.register_blueprint(routes.blueprint(assembly.store))
     consumers = ConsumerPool(service.flags, settings, assembly.consumer)

@@ -2,6 +2,7 @@
 
 from costlab.service import redis_client
 from costlab.service.database import Database
+from costlab.service.fault_edges import NO_EDGE, Edge
 from costlab.service.flags import Flags
 from costlab.service.tracing import Tracing
 from services.worker.consumer import Consumer
@@ -18,13 +19,20 @@ ANSWER_SECONDS = 2.0
 class Assembly:
     """The parts that the consumers of one process share."""
 
-    def __init__(self, settings: WorkerSettings, database: Database, tracing: Tracing, flags: Flags) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        database: Database,
+        tracing: Tracing,
+        flags: Flags,
+        edge: Edge = NO_EDGE,
+    ) -> None:
         self.store = FulfilmentStore(database)
         self._settings = settings
         self._tracing = tracing
         self._flags = flags
         self._work = Work(settings.job_cpu_ms, settings.job_wait_ms)
-        self._redis = redis_client.connect(settings.redis_url, ANSWER_SECONDS)
+        self._redis = redis_client.connect(settings.redis_url, ANSWER_SECONDS, edge)
 
     def consumer(self, name: str) -> Consumer:
         """The consumer of this name in the group."""

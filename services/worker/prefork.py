@@ -18,6 +18,7 @@ from types import FrameType
 
 from costlab.service import lifecycle, logs, metrics, redis_client
 from costlab.service.database import Database
+from costlab.service.fault_engine import FaultEngine
 from costlab.service.flags import Flags, Registry
 from costlab.service.settings import load
 from costlab.service.tracing import Tracing
@@ -109,13 +110,16 @@ def consume(name: str, settings: WorkerSettings, lifeline: int) -> None:
     redis = redis_client.connect(settings.redis_url)
     flags = Flags(Registry.load(), redis, metrics.FLAGS_REVISION.labels(SERVICE).set)
     tracing = Tracing(SERVICE, flags, settings.otlp_endpoint)
-    database = Database(settings.database_url, flags, tracing, SERVICE)
+    faults = FaultEngine(SERVICE, redis, settings.internal_port())
+    database = Database(settings.database_url, flags, tracing, SERVICE, faults.edge("postgres"))
+    assembly = Assembly(settings, database, tracing, flags, faults.edge("redis"))
     flags.start()
+    faults.start()
     tracing.start()
-    assembly = Assembly(settings, database, tracing, flags)
     with counted(ProcessPool.kind):
         assembly.consumer(name).run(stopped)
     tracing.stop()
+    faults.stop()
     flags.stop()
     for part in (assembly, database, redis):
         part.close()

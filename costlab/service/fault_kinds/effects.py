@@ -1,8 +1,11 @@
-"""What a fault does to one request or call. Four effects are all there are; each edge carries them out in its own way
+"""What a fault does: to one request or call, or to the service as a whole.
+
+Four effects on a request are all there are; each edge carries them out in its own way
 (costlab/service/fault_edges.py).
 """
 
 import math
+from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple, Protocol
 
@@ -38,3 +41,38 @@ class Kind(Protocol):
 
     def effect(self, random: Random) -> Effect:
         """What it does to one of them. All chance comes from ``random``."""
+
+
+class Cuttable(Protocol):
+    """A slot pool; ``flag`` says how many slots it has."""
+
+    flag: str
+
+    def wanted(self) -> int:
+        """The slots it has by its flag; 0 while it is off."""
+
+    def cut(self, share: float) -> None:
+        """Take ``share`` of the slots away."""
+
+    def restore(self, share: float) -> None:
+        """Give back what that took."""
+
+
+@dataclass
+class Parts:
+    """What of a service a fault of the whole may reach."""
+
+    slots: Cuttable | None = None
+
+
+class WholeKind(Protocol):
+    """A fault of the service as a whole; made with its parameters."""
+
+    def refusal(self, parts: Parts) -> str:
+        """Why it does not fit the service, in words that follow its name; "" when it does."""
+
+    def start(self, parts: Parts) -> None:
+        """Begin."""
+
+    def stop(self, parts: Parts) -> None:
+        """End."""
