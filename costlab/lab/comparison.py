@@ -125,10 +125,12 @@ def _short(value: object) -> str:
 def moved(first: Effect, second: Effect) -> bool | None:
     """Whether the two changes are beyond what their intervals leave to chance."""
     ends = (first.low, first.high, second.low, second.high)
-    if first.ratio is None or second.ratio is None or any(not end or end <= 0 for end in ends):
+    if first.ratio is None or second.ratio is None or any(end is None for end in ends):
         return None
     if first.exact:
         return first.high < second.low or second.high < first.low
+    if min(ends) <= 0:
+        return None
     distance = abs(math.log(second.ratio / first.ratio))
     widths = [math.log(one.high / one.low) / 2 for one in (first, second)]
     return distance > math.hypot(*widths)

@@ -39,12 +39,11 @@ def effect(experiment: Experiment, blocks: Sequence[Block], name: str, variant: 
     read = [(metric.read(before, without[0]), metric.read(after, without[1])) for before, after in pairs]
     before = overall(metric, [pair[0] for pair in pairs], without[0])
     after = overall(metric, [pair[1] for pair in pairs], without[1])
-    both = [(b, a) for b, a in read if b and a]
-    ratios = [a / b for b, a in both]
+    ratios = [ratio for b, a in read if (ratio := _ratio(b, a, metric.exact and bool(before))) is not None]
     refused = _refusal(experiment, metric, pairs)
-    if not refused and len(both) < len(read) and before is not None and after is not None:
+    if not refused and len(ratios) < len(read) and before is not None and after is not None:
         refused = "a figure is zero, so there is no ratio"
-    elif not refused and len(both) < len(read):
+    elif not refused and len(ratios) < len(read):
         refused = "one of the variants has no such figure"
     blank = Effect(
         metric=name,
@@ -64,6 +63,15 @@ def effect(experiment: Experiment, blocks: Sequence[Block], name: str, variant: 
     if metric.exact:
         return blank.model_copy(update={"ratio": after / before, "low": min(ratios), "high": max(ratios)})
     return blank.model_copy(update=tested(ratios, seed))
+
+
+def _ratio(before: float | None, after: float | None, counted: bool) -> float | None:
+    """after/before. What is ``counted`` may come down to nought; a round in which nothing happened has no change."""
+    if before is None or after is None:
+        return None
+    if before and (after or counted):
+        return after / before
+    return 1.0 if counted and not after and not before else None
 
 
 def tested(ratios: Sequence[float], seed: int) -> dict[str, float | None]:

@@ -45,7 +45,7 @@ def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool, flo
         return _verdict("INCONCLUSIVE", "one round has no interval; at least two are needed", quick, rounds=2)
     threshold = primary.threshold() if effect.exact else max(primary.threshold(), floor)
     edge, limit = math.log1p(threshold), _limit(primary, threshold)
-    low, high = math.log(effect.low), math.log(effect.high)
+    low, high = (math.log(end) if end > 0 else -math.inf for end in (effect.low, effect.high))
     if primary.direction == "higher":
         low, high = -high, -low
     span = f"{words.span(effect)}, {_kind(effect)}"

@@ -117,3 +117,21 @@ def test_percentiles_come_from_merged_histograms_not_from_means_of_percentiles()
 def test_a_figure_of_nought_has_no_ratio_and_says_so():
     measured = effect(synthetic.day_11(), synthetic.rounds(2), "failed_share", "ttl", 1)
     assert (measured.ratio, measured.refused) == (None, "a figure is zero, so there is no ratio")
+
+
+def test_what_is_counted_may_come_down_to_nought():
+    measured = effect(synthetic.day_11(), synthetic.rounds(3, ttl={"queries": 0}), "db_queries_per_request", "ttl", 1)
+    assert (measured.ratio, measured.low, measured.high) == (0, 0, 0)
+    assert decide(FEWER, measured, [], quick=False).word == "CONFIRMED"
+
+
+def test_a_round_in_which_nothing_was_counted_on_either_side_is_one_without_change():
+    blocks = synthetic.rounds(3, off={"queries": lambda i: 0 if i == 1 else 100}, ttl={"queries": 0})
+    measured = effect(synthetic.day_11(), blocks, "db_queries_per_request", "ttl", 1)
+    assert (measured.ratios, measured.ratio) == ([1, 0, 0], 0)
+    assert decide(FEWER, measured, [], quick=False).word == "INCONCLUSIVE"
+
+
+def test_a_baseline_of_nought_has_no_ratio():
+    measured = effect(synthetic.day_11(), synthetic.rounds(2, off={"queries": 0}), "db_queries_per_request", "ttl", 1)
+    assert (measured.ratio, measured.refused) == (None, "a figure is zero, so there is no ratio")
