@@ -57,6 +57,29 @@ class Machine(Closed):
     io_pressure: float | None
 
 
+class Orders(Closed):
+    """Orders a block wrote, and those that were never fulfilled. ``accepted``: answered 2xx, as clients saw them."""
+
+    placed: int
+    lost: int
+    accepted: int = 0
+
+    @property
+    def duplicated(self) -> int:
+        """Orders there are beyond those that clients were told of: each will be placed again, or was."""
+        return max(0, self.placed - self.accepted)
+
+
+class FaultSeen(Closed):
+    """A fault that was in force in a block; ``at`` and ``until`` in seconds from the start of its measured stretch."""
+
+    fault: str
+    on: str
+    edge: str = ""
+    at: float
+    until: float
+
+
 class Guard(Closed):
     """One check of a block. ``kept`` is None where the machine does not tell the value."""
 
@@ -72,7 +95,9 @@ class Block(Closed):
 
     ``answered_in_time``: by a second after its end. ``elapsed``: seconds between the two readings of the probes,
     ``overlap_seconds``: how much of the stretch had gone when the first of them was done. ``counters``: those that
-    rose. ``repeated``: still warming up, so another block took its place and this one does not count.
+    rose. ``time_wait``: sockets in that state at the end. ``orders``: None if it placed none. ``faults``: what was
+    broken on purpose, and when. ``repeated``: still warming up, so another block took its place and this one does not
+    count.
     """
 
     round: int
@@ -101,6 +126,9 @@ class Block(Closed):
     flags: dict[str, str | int | float]
     guards: list[Guard] = Field(default_factory=list)
     repeated: bool = False
+    time_wait: int | None = None
+    orders: Orders | None = None
+    faults: list[FaultSeen] = Field(default_factory=list)
 
     @property
     def succeeded(self) -> int:

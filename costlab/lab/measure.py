@@ -1,9 +1,11 @@
 """One block: what the load generator saw and what the probes read, put together."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from costlab.lab import guards, histogram
-from costlab.lab.block import Block, Latencies, Second
+from costlab.lab.block import Block, Latencies, Orders, Second
 from costlab.lab.experiment import GuardLimits
 from costlab.lab.load import LoadResult
 from costlab.lab.plan import Planned
@@ -15,9 +17,16 @@ _GRACE_SECONDS = 1.0
 
 
 def block(
-    planned: Planned, seconds: float, load: LoadResult, rise: Rise, flags: dict, limits: GuardLimits, cores: int
+    planned: Planned,
+    seconds: float,
+    load: LoadResult,
+    rise: Rise,
+    flags: dict,
+    limits: GuardLimits,
+    cores: int,
+    placing: Collection[str] = (),
 ) -> Block:
-    """The finished block with its guards."""
+    """The finished block with its guards. ``placing``: the requests that place an order."""
     samples = load.samples
     good = samples[(samples["status"] >= 200) & (samples["status"] < 400)]
     series = _series(samples, seconds)
@@ -55,8 +64,19 @@ def block(
         counters={key: value for key, value in rise.counters.items() if value},
         machine=rise.machine.model_copy(update={"generator": generator}),
         flags=flags,
+        time_wait=rise.time_wait,
+        orders=_orders(rise.orders, load, good, placing),
     )
     return measured.model_copy(update={"guards": guards.check(measured, limits)})
+
+
+def _orders(counted: Orders | None, load: LoadResult, good: np.ndarray, placing: Collection[str]) -> Orders | None:
+    """Accepted and not there is lost too."""
+    accepted = int(np.isin(good["request"], [load.names.index(name) for name in placing]).sum())
+    if counted is None and not accepted:
+        return None
+    placed, lost = (counted.placed, counted.lost) if counted else (0, 0)
+    return Orders(placed=placed, lost=lost + max(0, accepted - placed), accepted=accepted)
 
 
 def _series(samples: np.ndarray, seconds: float) -> list[Second]:

@@ -8,11 +8,12 @@ service's name after a dot: cpu_ms_per_request.gateway.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from costlab.lab import histogram
-from costlab.lab.block import Block
+from costlab.lab import histogram, recovery
+from costlab.lab.block import Block, Orders
 
 DATASTORES = ("postgres", "redis")
 MIB = 2**20
+_CACHE = "costlab_cache_requests_total"
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,37 @@ def _memory(block: Block, without: Collection[str]) -> float:
 
 
 def _hit_share(block: Block, without: Collection[str]) -> float | None:
-    asked = block.counter("costlab_cache_requests_total")
-    return block.counter("costlab_cache_requests_total", outcome="hit") / asked if asked else None
+    """What was answered without the origin: found in the cache, or by somebody else's call for the same."""
+    hits = block.counter(_CACHE, outcome="hit") + block.counter(_CACHE, outcome="coalesced")
+    asked = block.counter(_CACHE)
+    return hits / asked if asked else None
+
+
+def _share(counter: str, outcome: str) -> Callable[[Block, Collection[str]], float | None]:
+    """The share of one outcome in all that a counter counted; None where it counted nothing."""
+
+    def read(block: Block, without: Collection[str]) -> float | None:
+        total = block.counter(counter)
+        return block.counter(counter, outcome=outcome) / total if total else None
+
+    return read
+
+
+def _counted(counter: str, **labels: str) -> Callable[[Block, Collection[str]], float | None]:
+    """A counter's rise per successful request."""
+    return _per_request(lambda block: block.counter(counter, **labels))
+
+
+def _recovery(block: Block, without: Collection[str]) -> float | None:
+    return recovery.seconds(block.series, block.faults, block.seconds)
+
+
+def _orders(value: Callable[[Orders], int]) -> Callable[[Block, Collection[str]], float | None]:
+    return lambda block, without: None if block.orders is None else float(value(block.orders))
+
+
+def _role_queries(role: str) -> Callable[[Block, Collection[str]], float | None]:
+    return _per_request(lambda block: block.queries.by_role.get(role, 0))
 
 
 def _service_cpu(service: str) -> Callable[[Block, Collection[str]], float | None]:
@@ -72,6 +102,10 @@ def _service_cpu(service: str) -> Callable[[Block, Collection[str]], float | Non
         return 1000 * block.cpu_seconds[service] / block.succeeded
 
     return read
+
+
+def _jobs(block: Block, without: Collection[str]) -> float:
+    return block.counter("costlab_jobs_total", outcome="done") / block.elapsed
 
 
 def _service_memory(service: str) -> Callable[[Block, Collection[str]], float | None]:
@@ -114,10 +148,88 @@ _ALL = (
         matters=0.0,
     ),
     Metric("cache_hit_share", "cache look-ups that hit", "", _hit_share, exact=True, better="higher"),
+    Metric(
+        "cache_coalesced_share",
+        "reads that shared a call",
+        "",
+        _share(_CACHE, "coalesced"),
+        better="higher",
+    ),
     Metric("failed_share", "failed requests", "", lambda block, without: block.failed_share, exact=True),
+    Metric(
+        "goodput_per_second",
+        "successful requests",
+        "/s",
+        lambda block, without: block.succeeded / block.seconds,
+        better="higher",
+    ),
+    Metric(
+        "retries_per_request",
+        "retries/request",
+        "",
+        _counted("costlab_retries_total", outcome="retried"),
+    ),
+    Metric(
+        "hedges_per_request",
+        "second requests/request",
+        "",
+        _counted("costlab_hedges_total", outcome="sent"),
+    ),
+    Metric("shed_share", "requests shed", "", _share("costlab_shed_requests_total", "shed")),
+    Metric(
+        "admitted_share",
+        "requests the rate limiter admitted",
+        "",
+        _share("costlab_rate_limit_decisions_total", "admitted"),
+        exact=True,
+        better="higher",
+    ),
+    Metric(
+        "refused_calls_per_request",
+        "calls refused by breaker or throttle/request",
+        "",
+        _per_request(
+            lambda block: (
+                block.counter("costlab_breaker_refused_total") + block.counter("costlab_throttle_refused_total")
+            )
+        ),
+    ),
+    Metric(
+        "connections_per_request",
+        "connections opened/request",
+        "",
+        _counted("costlab_connections_opened_total"),
+        exact=True,
+    ),
+    Metric("time_wait_sockets", "sockets in TIME_WAIT", "", lambda block, without: block.time_wait),
+    Metric(
+        "pool_wait_ms_per_request",
+        "wait for pooled connections/request",
+        "ms",
+        _per_request(lambda block: 1000 * block.counter("costlab_connection_wait_seconds_sum")),
+    ),
+    Metric("jobs_per_second", "jobs done", "/s", _jobs, better="higher"),
+    Metric("spans_per_request", "spans/request", "", _counted("costlab_spans_started_total")),
+    Metric("span_bytes_per_request", "bytes of spans/request", "B", _counted("costlab_span_bytes_total")),
+    Metric("log_bytes_per_request", "bytes of logs/request", "B", _counted("costlab_log_bytes_total")),
+    Metric("recovery_seconds", "recovery after the last fault", "s", _recovery),
+    Metric("lost_orders", "orders lost", "", _orders(lambda orders: orders.lost), exact=True, matters=0.0),
+    Metric(
+        "duplicated_orders",
+        "orders beyond those accepted",
+        "",
+        _orders(lambda orders: orders.duplicated),
+        exact=True,
+        matters=0.0,
+    ),
 )
 METRICS = {metric.name: metric for metric in _ALL}
-_PER_SERVICE = {"cpu_ms_per_request": _service_cpu, "memory_mib": _service_memory}
+_PER_SERVICE = {
+    "cpu_ms_per_request": _service_cpu,
+    "memory_mib": _service_memory,
+    "db_queries_per_request": _role_queries,
+}
+_KINDS = {"cpu_ms_per_request": "CPU/request", "memory_mib": "memory", "db_queries_per_request": "queries/request"}
 
 
 def named(name: str) -> Metric:
@@ -126,8 +238,7 @@ def named(name: str) -> Metric:
     if not dot and base in METRICS:
         return METRICS[base]
     if dot and service and base in _PER_SERVICE:
-        kind = "CPU/request" if base.startswith("cpu") else "memory"
         read = _PER_SERVICE[base](service)
-        return replace(METRICS[base], name=name, label=f"{kind}, {service}", read=read)
+        return replace(METRICS[base], name=name, label=f"{_KINDS[base]}, {service}", read=read)
     per_service = ", ".join(f"{base}.SERVICE" for base in _PER_SERVICE)
     raise ValueError(f"there is no metric {name!r}; allowed: {', '.join(METRICS)}, {per_service}")

@@ -3,9 +3,11 @@
 Whatever happens, the flags stand at the end as they stood before, and each finished block has been handed on.
 """
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from costlab.failure import Failure
@@ -85,7 +87,10 @@ def _block(bench: Bench, planned: Planned) -> Block:
     flags = bench.stage.set(planned.variant)
     _refuse_stopped(bench)
     load, rise = _measured(bench, planned)
-    return measure.block(planned, bench.form.block_seconds, load, rise, flags, bench.experiment.guards, cores())
+    placing = _placing(ROOT / bench.experiment.load.traffic)
+    return measure.block(
+        planned, bench.form.block_seconds, load, rise, flags, bench.experiment.guards, cores(), placing
+    )
 
 
 def _refuse_stopped(bench: Bench) -> None:
@@ -123,6 +128,12 @@ def _spec(bench: Bench, planned: Planned) -> LoadSpec:
         seed=planned.seed,
         api_key=load.api_key,
     )
+
+
+def _placing(traffic: Path) -> list[str]:
+    """The requests of a traffic file that place an order. The load has read the file, so it is sound."""
+    requests = json.loads(traffic.read_text())["requests"]
+    return [name for name, one in requests.items() if (one["method"], one["path"]) == ("POST", "/api/orders")]
 
 
 def _restore(bench: Bench) -> None:

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 import orjson
 
-from costlab.service import context
+from costlab.service import context, metrics
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class JsonFormatter(logging.Formatter):
-    """A log record as one JSON object; ``extra`` members stand beside the standard ones."""
+    """A log record as one JSON object, its bytes counted; ``extra`` members stand beside the standard ones."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -37,7 +37,9 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        written = orjson.dumps(line, default=str)
+        metrics.LOG_BYTES.inc(len(written) + 1)
+        return written.decode()
 
 
 def configure(service: str, level: str) -> None:

@@ -127,6 +127,10 @@ FAULTS_INJECTED = Counter(
 # Tracing
 SPANS_STARTED = Counter("costlab_spans_started", "Spans recorded because their trace is sampled.")
 SPANS_DROPPED = Counter("costlab_spans_dropped", "Spans the collector did not take.")
+SPAN_BYTES = Counter("costlab_span_bytes", "Bytes of spans the collector took, as sent.")
+
+# Logs
+LOG_BYTES = Counter("costlab_log_bytes", "Bytes of log lines written.")
 
 # Gateway
 RATE_LIMIT_DECISIONS = Counter(

@@ -42,7 +42,10 @@ class OtlpJsonExporter(SpanExporter):
             status = self._post(body)
         except (OSError, HTTPException) as error:
             return self._dropped(spans, str(error) or type(error).__name__)
-        return SpanExportResult.SUCCESS if status == 200 else self._dropped(spans, f"it answered {status}")
+        if status != 200:
+            return self._dropped(spans, f"it answered {status}")
+        metrics.SPAN_BYTES.inc(len(body))
+        return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         """Close the connection."""

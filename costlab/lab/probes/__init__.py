@@ -9,10 +9,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from costlab.lab.block import Machine, Queries
+from costlab.lab.block import Machine, Orders, Queries
 from costlab.lab.metrics import DATASTORES
-from costlab.lab.probes import counters, machine
+from costlab.lab.probes import counters, machine, sockets
 from costlab.lab.probes.database import DatabaseProbe, Seen
+from costlab.lab.probes.orders import OrdersProbe
 from costlab.stack import Stack
 from costlab.stack.control import Control
 
@@ -28,6 +29,7 @@ class Reading:
     cpu_seconds: Mapping[str, float]
     memory_bytes: Mapping[str, int]
     memory_kind: str
+    last_order: int = 0
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Rise:
     cpu_seconds: dict[str, float]
     memory_bytes: dict[str, int]
     memory_kind: str
+    time_wait: int | None = None
+    orders: Orders | None = None
 
 
 class Probes:
@@ -52,6 +56,7 @@ class Probes:
         self._services = list(stack.internal_urls())
         self._counted = {*self._services, *DATASTORES}
         self._database = DatabaseProbe(stack.dsn())
+        self._orders = OrdersProbe(stack.dsn("postgres"))
 
     @property
     def query_source(self) -> str:
@@ -61,18 +66,23 @@ class Probes:
     def close(self) -> None:
         """Let go of the database."""
         self._database.close()
+        self._orders.close()
 
     def before(self) -> Reading:
         """A reading whose own work falls before the stretch that follows."""
         rising = counters.read(self._control, self._services)
+        last_order = self._orders.last()
         statements = self._database.read()
-        return self._reading(rising, statements)
+        return self._reading(rising, statements, last_order)
 
     def after(self, before: Reading) -> Rise:
         """What happened since ``before``."""
         quick = self._reading({}, {})
         statements = self._database.read()
         rising = counters.rise(before.counters, counters.read(self._control, self._services))
+        # These come last: the status asks every service, and the orders wait for the worker.
+        time_wait = sockets.time_wait(row.pid for row in self._stack.status() if row.pid)
+        placed, lost = self._orders.since(before.last_order)
         return Rise(
             elapsed=quick.at - before.at,
             counters=rising,
@@ -81,9 +91,11 @@ class Probes:
             cpu_seconds=counters.rise(before.cpu_seconds, quick.cpu_seconds),
             memory_bytes=dict(quick.memory_bytes),
             memory_kind=quick.memory_kind,
+            time_wait=time_wait,
+            orders=Orders(placed=placed, lost=lost) if placed else None,
         )
 
-    def _reading(self, rising: Mapping[str, float], statements: Mapping[tuple, Seen]) -> Reading:
+    def _reading(self, rising: Mapping[str, float], statements: Mapping[tuple, Seen], last_order: int = 0) -> Reading:
         # What keeps a local stack running (its supervisor) is no part of the system under test.
         usage = {name: used for name, used in self._stack.usage().items() if name in self._counted}
         return Reading(
@@ -94,4 +106,5 @@ class Probes:
             cpu_seconds={name: used.cpu_seconds for name, used in usage.items()},
             memory_bytes={name: used.memory_bytes for name, used in usage.items()},
             memory_kind="/".join(sorted({used.memory_kind for used in usage.values()})),
+            last_order=last_order,
         )

@@ -1,10 +1,11 @@
-"""The counters of every service's /metrics, and how much each rose."""
+"""The counters of every service's /metrics, and how much each rose; of histograms their sums and counts."""
 
 from collections.abc import Iterable, Mapping
 
 from costlab.stack.control import Control
 
-_KEPT = ("costlab_", "http_server_response_body_bytes")
+_KEPT = ("costlab_", "http_server_response_body_bytes", "http_client_request_duration")
+_RISING = ("_total", "_sum", "_count")
 
 
 def read(control: Control, services: Iterable[str]) -> dict[str, float]:
@@ -13,7 +14,7 @@ def read(control: Control, services: Iterable[str]) -> dict[str, float]:
         f"{service} {name}{_braced(labels)}": value
         for service in services
         for name, labels, value in control.metrics(service)
-        if name.endswith("_total") and name.startswith(_KEPT)
+        if name.endswith(_RISING) and name.startswith(_KEPT)
     }
 
 

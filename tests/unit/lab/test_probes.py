@@ -1,5 +1,6 @@
 """What the probes make of two readings."""
 
+import threading
 from contextlib import closing
 
 import psycopg2
@@ -7,8 +8,9 @@ import pytest
 
 from costlab.lab import state
 from costlab.lab.errors import LabError
-from costlab.lab.probes import counters, machine
+from costlab.lab.probes import counters, machine, orders, sockets
 from costlab.lab.probes.database import DatabaseProbe, Seen
+from costlab.lab.probes.orders import OrdersProbe
 from tests.unit.lab import synthetic
 
 
@@ -21,11 +23,16 @@ def test_only_counters_of_ours_are_read():
         def metrics(self, service):
             return [
                 ("costlab_cache_requests_total", {"outcome": "hit"}, 3.0),
+                ("costlab_connection_wait_seconds_sum", {"peer": "users"}, 0.5),
+                ("costlab_connection_wait_seconds_bucket", {"peer": "users", "le": "0.1"}, 4.0),
                 ("costlab_flags_revision", {}, 9.0),
                 ("python_gc_objects_collected_total", {}, 1.0),
             ]
 
-    assert counters.read(Control(), ["cache-proxy"]) == {'cache-proxy costlab_cache_requests_total{outcome="hit"}': 3.0}
+    assert counters.read(Control(), ["cache-proxy"]) == {
+        'cache-proxy costlab_cache_requests_total{outcome="hit"}': 3.0,
+        'cache-proxy costlab_connection_wait_seconds_sum{peer="users"}': 0.5,
+    }
 
 
 def test_a_counter_of_a_block_is_summed_over_services_and_labels():
@@ -128,3 +135,57 @@ def test_emptying_the_cache_touches_nothing_else(redis, redis_url):
 def test_a_redis_that_is_not_there_is_one_clear_error():
     with pytest.raises(LabError, match="the cache cannot be emptied"):
         state.empty_cache("redis://127.0.0.1:1/0")
+
+
+def process(proc, pid, namespace, waiting):
+    folder = proc / str(pid)
+    (folder / "ns").mkdir(parents=True)
+    (folder / "net").mkdir()
+    (folder / "ns" / "net").symlink_to(namespace)
+    (folder / "net" / "sockstat").write_text(f"sockets: used 9\nTCP: inuse 5 orphan 0 tw {waiting} alloc 6 mem 1\n")
+
+
+def test_sockets_in_time_wait_count_once_in_each_network(tmp_path):
+    for pid, namespace, waiting in ((1, "net:[7]", 40), (2, "net:[7]", 40), (3, "net:[8]", 2)):
+        process(tmp_path, pid, namespace, waiting)
+    assert sockets.time_wait([1, 2, 3, 99], tmp_path) == 42
+    assert sockets.time_wait([99], tmp_path) is None
+
+
+@pytest.fixture
+def shop(postgres_url):
+    """The tables of orders and worker, empty, and a way to fill them."""
+    with closing(psycopg2.connect(postgres_url)) as link, link.cursor() as statements:
+        link.autocommit = True
+        statements.execute("drop database if exists lab_orders")
+        statements.execute("create database lab_orders")
+    url = postgres_url.replace("/costlab", "/lab_orders")
+    with closing(psycopg2.connect(url)) as link, link.cursor() as statements, closing(OrdersProbe(url)) as probe:
+        link.autocommit = True
+        statements.execute("create schema orders create table orders (id bigint primary key)")
+        statements.execute("create schema worker create table fulfilments (order_id bigint unique)")
+
+        def place(orders, fulfilled):
+            statements.execute("insert into orders.orders select unnest(%s)", [orders])
+            statements.execute("insert into worker.fulfilments select unnest(%s::bigint[])", [fulfilled])
+
+        yield probe, place
+
+
+def test_an_order_without_its_fulfilment_is_lost_once_nothing_moves_any_more(shop, monkeypatch):
+    monkeypatch.setattr(orders, "PATIENCE_SECONDS", 0.3)
+    probe, place = shop
+    place([1, 2], [1])
+    last = probe.last()
+    assert probe.since(last) == (0, 0)
+    place([3, 4, 5], [3, 5])
+    assert (last, probe.since(last)) == (2, (3, 1))
+
+
+def test_fulfilments_that_come_late_are_waited_for(shop):
+    probe, place = shop
+    place([1, 2], [])
+    timer = threading.Timer(0.5, place, ([3], [1, 2, 3]))
+    timer.start()
+    assert probe.since(0) == (3, 0)
+    timer.join()

@@ -129,9 +129,15 @@ def test_it_says_the_same_as_opentelemetrys_own_encoder(spans):
     assert ours == theirs
 
 
+def sent_bytes():
+    return metrics.REGISTRY.get_sample_value("costlab_span_bytes_total")
+
+
 def test_they_are_posted_to_the_collector_on_one_connection(exporter, collector, spans):
+    before = sent_bytes()
     assert [exporter.export(spans) for _ in range(3)] == [SpanExportResult.SUCCESS] * 3
     assert [(path, kind) for path, kind, _ in collector.received] == [("/v1/traces", "application/json")] * 3
+    assert sent_bytes() == before + 3 * len(encode(spans))
 
 
 def test_a_connection_the_collector_closed_is_opened_again(exporter, collector, spans):
@@ -142,9 +148,9 @@ def test_a_connection_the_collector_closed_is_opened_again(exporter, collector, 
 @pytest.mark.parametrize("status", [400, 429, 503])
 def test_spans_the_collector_does_not_take_are_counted(exporter, collector, spans, status):
     collector.status = status
-    before = dropped()
+    before, sent = dropped(), sent_bytes()
     assert exporter.export(spans) is SpanExportResult.FAILURE
-    assert dropped() == before + 2
+    assert (dropped(), sent_bytes()) == (before + 2, sent)
 
 
 def test_a_collector_that_is_away_costs_spans_and_comes_back(spans):
