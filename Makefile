@@ -1,6 +1,6 @@
 # The front door. Every target is one line; `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs doctor test test-compose lint bench-gateway bench-statistics lock clean
+.PHONY: help demo up down status logs doctor test test-compose lint bench-gateway bench-flags bench-statistics lock clean
 COSTLAB := .venv/bin/costlab
 PYTEST := .venv/bin/python -m pytest
 READY := .venv/.ready
@@ -40,6 +40,9 @@ bench-gateway: $(READY) ## CPU and latency the gateway adds, against nginx, in o
 
 bench-statistics: $(READY) ## false alarms, coverage and power of the verdicts, by simulated experiments whose truth is known
 	@.venv/bin/python -m benchmarks.lab_statistics
+
+bench-flags: $(READY) ## what a rate limit through Redis adds, and what every mechanism costs that is switched off
+	@.venv/bin/python -m benchmarks.flags
 
 lock: $(READY) ## pin and hash the newest allowed versions of every dependency
 	@infra/requirements/lock.sh

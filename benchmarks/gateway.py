@@ -18,15 +18,12 @@ import math
 import os
 import random
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,14 +31,14 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from benchmarks import saving
+from benchmarks.processes import BenchmarkError, CannotRun, Client, cpu_seconds, free_port, gateway, process, read, wait
 from costlab.failure import Failure
 from costlab.lab.environment import describe
 from costlab.lab.statistics import hodges_lehmann, interval
 from costlab.stack import open_stack
-from costlab.stack.control import Control
 from costlab.stack.ports import keep_base
 
-ROOT = Path(__file__).resolve().parents[1]
 # Times nginx's CPU per request.
 TARGETS = {"gateway, all off": 7.0, "gateway, all on": 10.0}
 ALL_ON = {
@@ -53,7 +50,6 @@ ALL_ON = {
 }
 USERS = 10_000
 WARM_UP = 200
-START_SECONDS = 20.0
 # For all of it, the stack's start included; a slow machine gets fewer rounds.
 LONGEST_SECONDS = 90.0
 # Spans leave after this time; OpenTelemetry's default is 5 s, too long to wait for after each block.
@@ -82,16 +78,6 @@ http {{
     }}
 }}
 """
-
-
-class CannotRun(Failure):
-    """Something this benchmark needs is not on this machine."""
-
-    exit_code = 3
-
-
-class BenchmarkError(Failure):
-    """A process did not start, or an answer was not the one expected."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +109,8 @@ def main() -> int:
         print(f"bench-gateway: {failure}", file=sys.stderr)
         return failure.exit_code
     print(json.dumps(result, indent=1) if options.json else table(result))
+    if options.save:
+        print(f"saved {saving.save(result, 'gateway')}", file=sys.stderr)
     return 0 if result["within_targets"] else 1
 
 
@@ -134,8 +122,8 @@ def run(options: argparse.Namespace, cleanup: ExitStack) -> dict:
     ends = time.monotonic() + LONGEST_SECONDS
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="costlab-bench-")))
     users_url, redis_url, environment = cleanup.enter_context(_users(options, folder / "stack"))
-    sink = _free_port()
-    cleanup.enter_context(_process([sys.executable, "-m", "benchmarks.otlp_sink", str(sink)], {}, folder / "sink.log"))
+    sink = free_port()
+    cleanup.enter_context(process([sys.executable, "-m", "benchmarks.otlp_sink", str(sink)], {}, folder / "sink.log"))
     contenders = [
         Contender("direct", urlsplit(users_url).port or 80, "", None),
         cleanup.enter_context(_nginx(nginx, users_url, folder)),
@@ -143,7 +131,7 @@ def run(options: argparse.Namespace, cleanup: ExitStack) -> dict:
         cleanup.enter_context(_gateway("gateway, all on", users_url, f"{redis_url}/15", sink, folder, ALL_ON)),
     ]
     rounds = list(_rounds(contenders, options.rounds, options.requests, ends))
-    exported = json.loads(_read(f"http://127.0.0.1:{sink}/"))
+    exported = json.loads(read(f"http://127.0.0.1:{sink}/"))
     if not exported["exports"]:
         raise BenchmarkError("no span was exported, so the price of tracing was not measured")
     return _result(rounds, options, exported) | {"environment": environment, "nginx": _version(nginx)}
@@ -168,7 +156,7 @@ def _users(options: argparse.Namespace, state: Path) -> Iterator[tuple[str, str,
 def _rounds(contenders: list[Contender], rounds: int, requests: int, ends: float) -> Iterator[dict[str, Block]]:
     """The blocks of each round, by contender. Two rounds at least; no more after ``ends``."""
     order = random.Random(SEED)  # noqa: S311 - an order of blocks, not a secret
-    clients = {contender: _Client(contender) for contender in contenders}
+    clients = {contender: Client(contender.name, contender.port) for contender in contenders}
     for contender, client in clients.items():
         _block(contender, client, WARM_UP, 0)
     for number in range(rounds):
@@ -179,151 +167,42 @@ def _rounds(contenders: list[Contender], rounds: int, requests: int, ends: float
             return
 
 
-def _block(contender: Contender, client: "_Client", requests: int, seed: int) -> Block:
+def _block(contender: Contender, client: Client, requests: int, seed: int) -> Block:
     ids = random.Random(seed).choices(range(1, USERS + 1), k=requests)  # noqa: S311
-    before = _cpu_seconds(contender.process)
+    before = cpu_seconds(contender.process)
     times = sorted(client.get(f"{contender.path}/users/{id_}") for id_ in ids)
     time.sleep(contender.quiet_seconds)
-    cpu = _cpu_seconds(contender.process) - before
+    cpu = cpu_seconds(contender.process) - before
     return Block(times[requests // 2] * 1e6, cpu / requests * 1e6)
-
-
-class _Client:
-    """One kept connection and as little work per request as possible, so that the proxy shows."""
-
-    def __init__(self, contender: Contender) -> None:
-        self._name = contender.name
-        self._link = socket.create_connection(("127.0.0.1", contender.port))
-        self._link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def get(self, target: str) -> float:
-        """Seconds from the first byte sent to the last one read; BenchmarkError unless the answer is a 200."""
-        message = (
-            f"GET {target} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: application/json\r\n"
-            "X-Api-Key: demo\r\n\r\n"
-        ).encode()
-        started = time.perf_counter()
-        self._link.sendall(message)
-        answer = self._link.recv(65536)
-        while not _complete(answer):
-            more = self._link.recv(65536)
-            if not more:
-                raise BenchmarkError(f"{self._name} closed the connection in the middle of an answer")
-            answer += more
-        taken = time.perf_counter() - started
-        if not answer.startswith(b"HTTP/1.1 200 "):
-            raise BenchmarkError(f"{self._name} answered {answer[:300].decode(errors='replace')!r}")
-        return taken
-
-
-def _complete(answer: bytes) -> bool:
-    head, end, body = answer.partition(b"\r\n\r\n")
-    lower = head.lower()
-    if not end:
-        return False
-    _, _, length = lower.partition(b"content-length: ")
-    if not length:
-        return body.endswith(b"0\r\n\r\n")
-    return len(body) >= int(length.partition(b"\r")[0])
-
-
-def _cpu_seconds(process: psutil.Process | None) -> float:
-    if process is None:
-        return 0.0
-    return sum(_own_cpu_seconds(one) for one in [process, *process.children(recursive=True)])
-
-
-def _own_cpu_seconds(process: psutil.Process) -> float:
-    """Of all its threads. The scheduler counts nanoseconds; where it does not tell, ticks of 10 ms must do."""
-    tasks = Path(f"/proc/{process.pid}/task")
-    try:
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
-    except OSError:
-        times = process.cpu_times()
-        return times.user + times.system
 
 
 @contextmanager
 def _nginx(binary: str, users_url: str, folder: Path) -> Iterator[Contender]:
-    port = _free_port()
+    port = free_port()
     config = folder / "nginx.conf"
     config.write_text(_NGINX.format(folder=folder, upstream=urlsplit(users_url).netloc, port=port))
     log = folder / "nginx.log"
-    with _process([binary, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)], {}, log) as process:
-        _wait(lambda: _read(f"http://127.0.0.1:{port}/api/users/1"), "nginx", process, log)
-        yield Contender("nginx", port, "/api", process)
+    with process([binary, "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(config)], {}, log) as started:
+        wait(lambda: read(f"http://127.0.0.1:{port}/api/users/1"), "nginx", started, log)
+        yield Contender("nginx", port, "/api", started)
 
 
 @contextmanager
 def _gateway(
     name: str, users_url: str, redis_url: str, sink: int, folder: Path, flags: dict[str, object]
 ) -> Iterator[Contender]:
-    port, internal = _free_port(), _free_port()
-    token, log = folder / "token", folder / f"{port}.log"
-    token.write_text("bench")
-    environment = {
-        "COSTLAB_BIND": f"127.0.0.1:{port}",
-        "COSTLAB_INTERNAL_BIND": f"127.0.0.1:{internal}",
-        "COSTLAB_TOKEN_FILE": str(token),
-        "COSTLAB_REDIS_URL": redis_url,
-        "COSTLAB_USERS_URL": users_url,
-        "COSTLAB_ORDERS_URL": users_url,
-        "COSTLAB_CACHE_PROXY_URL": users_url,
+    export = {
         "COSTLAB_OTLP_ENDPOINT": f"http://127.0.0.1:{sink}",
-        "COSTLAB_PROCESSES": "1",
-        "COSTLAB_THREADS": "8",
         "OTEL_BSP_SCHEDULE_DELAY": str(int(EXPORT_SECONDS * 1000)),
     }
-    command = [sys.executable, "-m", "gunicorn", "-c", "infra/gunicorn.conf.py", "gateway.app:create_app()"]
-    with _process(command, environment, log) as process:
-        _wait(lambda: _read(f"http://127.0.0.1:{port}/api/users/1"), name, process, log)
-        control = Control({"gateway": f"http://127.0.0.1:{internal}"}, "bench")
-        control.set_flags({flag: flags.get(flag) for flag in ALL_ON})
-        yield Contender(name, port, "/api", process, EXPORT_SECONDS + 0.1 if flags else 0.05)
-
-
-@contextmanager
-def _process(command: list[str], environment: dict[str, str], log: Path) -> Iterator[psutil.Process]:
-    with log.open("wb") as output:
-        started = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output)
-    try:
-        yield psutil.Process(started.pid)
-    finally:
-        started.send_signal(signal.SIGTERM)
-        try:
-            started.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
-
-
-def _wait(ready: Callable[[], object], name: str, process: psutil.Process, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            ready()
-            return
-        except OSError as error:
-            dead = not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-            if dead or time.monotonic() > deadline:
-                said = log.read_text(errors="replace").strip().splitlines()
-                raise BenchmarkError(f"{name} did not start: {said[-1] if said else error}") from error
-            time.sleep(0.05)
-
-
-def _read(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - loopback
-        return answer.read()
+    wanted = {flag: flags.get(flag) for flag in ALL_ON}
+    with gateway(name, users_url, redis_url, folder, wanted, export) as (port, started):
+        yield Contender(name, port, "/api", started, EXPORT_SECONDS + 0.1 if flags else 0.05)
 
 
 def _version(nginx: str) -> str:
     said = subprocess.run([nginx, "-v"], capture_output=True, text=True, check=True).stderr
     return said.strip().rpartition("/")[2]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
 
 
 def _result(rounds: list[dict[str, Block]], options: argparse.Namespace, exported: dict) -> dict:
@@ -392,6 +271,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--users-url", help="a users service that runs already, instead of a stack for this run")
     parser.add_argument("--redis-url", help="the Redis beside it, without a database number")
     parser.add_argument("--json", action="store_true", help="print every figure, also of each block")
+    parser.add_argument("--save", action="store_true", help="keep it in benchmarks/gateway/, for documents to cite")
     options = parser.parse_args()
     if options.rounds < 2 or options.requests < 10:
         parser.error("it takes at least 2 rounds of 10 requests")

@@ -69,18 +69,3 @@ def test_options_that_make_no_sense_are_refused(monkeypatch, capsys, arguments):
         gateway.main()
     assert stopped.value.code == 2
     assert "error:" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("answer", "complete"),
-    [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n", False),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", False),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", True),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n", False),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", True),
-    ],
-)
-def test_an_answer_is_read_to_its_end(answer, complete):
-    assert gateway._complete(answer) is complete
