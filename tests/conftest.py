@@ -37,7 +37,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         shared = "stack" in fixtures and "make" not in fixtures  # which makes a stack for one test
-        item.add_marker(pytest.mark.xdist_group("the stack" if shared else item.path.relative_to(TESTS).as_posix()))
+        group = "the stack" if shared else item.path.relative_to(TESTS).as_posix()
+        item.add_marker(pytest.mark.xdist_group("the replicated stack" if "replicated_stack" in fixtures else group))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from costlab.failure import Failure
-from costlab.stack import ROOT, ServiceStatus, doctor, open_stack
+from costlab.stack import ROOT, ServiceStatus, doctor, open_stack, replicas
 from costlab.stack.chaos import Chaos
 
 Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
@@ -36,13 +36,17 @@ def up(
     through_toxiproxy: Annotated[
         bool, typer.Option("--wire", help="Send every call through toxiproxy, where faults on the wire are made.")
     ] = False,
+    several: Annotated[
+        list[str] | None, typer.Option("--replicas", help="Instances of users or orders, 1 to 8: users=3. Repeatable.")
+    ] = None,
 ) -> None:
     """Start the stack in the background; returns when every service is ready.
 
     COSTLAB_PORT_BASE moves all its ports (8080), COSTLAB_STATE its data (.costlab), COSTLAB_PROCESSES and
-    COSTLAB_THREADS size its services.
+    COSTLAB_THREADS size its services, COSTLAB_USERS_REPLICAS and COSTLAB_ORDERS_REPLICAS say how many instances run.
     """
     console = Console(highlight=False)
+    os.environ.update(replicas.asked_for(text) for text in several or ())
     with _leaving_in_order():
         open_stack(target, through_toxiproxy=through_toxiproxy).up(lambda line: console.print(line, markup=False))
 

@@ -36,6 +36,7 @@ from costlab.service.flags import Flags, Registry
 from costlab.service.http_client import HttpClient
 from costlab.service.profiling import Profiling
 from costlab.service.readiness import Check
+from costlab.service.replica_set import Picker
 from costlab.service.settings import ServiceSettings
 from costlab.service.slots import Slots
 from costlab.service.tracing import Tracing
@@ -108,9 +109,11 @@ class Service:
         self.on_stop(database.close)
         return database
 
-    def client(self, upstream: str, base_url: str, timeout: float = 5.0) -> HttpClient:
-        """A client for another service."""
-        client = HttpClient(upstream, base_url, self.flags, self.tracing, timeout, self.faults.edge(upstream))
+    def client(self, upstream: str, base_url: str, timeout: float = 5.0, picker: Picker | None = None) -> HttpClient:
+        """A client for another service, at one address or several (costlab/service/addresses.py)."""
+        edge = self.faults.edge(upstream)
+        client = HttpClient(upstream, base_url, self.flags, self.tracing, timeout, edge, picker)
+        self.on_start(client.start)
         self.on_stop(client.close)
         return client
 

@@ -9,6 +9,9 @@ objects is most of what a proxy spends: docs/decisions.md has the figures agains
     └── UpstreamRefused           the circuit is open, or the throttle holds back: the call was not made
 
 An answer with status 5xx is an answer: it is returned, but counts as a failure for the circuit breaker.
+
+Where the upstream has several replicas (replica_set.py), an attempt goes on to the next one when nothing was sent
+because no connection could be made, and, for a safe method, also when the connection broke.
 """
 
 import re
@@ -20,7 +23,6 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from random import SystemRandom
 from typing import ClassVar, NamedTuple
-from urllib.parse import urlsplit
 
 import httptools
 
@@ -31,11 +33,13 @@ from costlab.resilience.deadline import nearest
 from costlab.resilience.retry import RETRIED, Retry
 from costlab.resilience.retry_budget import RetryBudget
 from costlab.service import context, metrics, problem
+from costlab.service.addresses import Address
 from costlab.service.connection_pool import ConnectionPool, PoolTimeout
 from costlab.service.fault_edges import INJECTED, NO_EDGE, Edge, Pace
 from costlab.service.fault_kinds.effects import Answer as Injected
 from costlab.service.fault_kinds.effects import Break
 from costlab.service.flags import Flags
+from costlab.service.replica_set import Picker, Replica, ReplicaSet
 from costlab.service.tracing import SpanKind, Tracing
 
 CONNECT_SECONDS = 1.0
@@ -47,6 +51,7 @@ _TARGET = re.compile(r"/[!-~]*")
 # These change nothing when done twice: they may be retried, and are sent again on a new connection when an idle one
 # turns out to be closed.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 # A retry is worth more than its own hop on loopback (1 ms), and the third attempt still fits into a short deadline.
 RETRY_BASE_SECONDS = 0.05
 RETRY_CAP_SECONDS = 2.0
@@ -104,17 +109,26 @@ class Answer:
 
 
 class _Call(NamedTuple):
-    """What is asked of the upstream, and until when (on the monotonic clock), all attempts included."""
+    """What is asked of the upstream, and until when (on the monotonic clock), all attempts included.
+
+    ``tried``: the replicas it was sent to so far.
+    """
 
     method: str
     target: str
     headers: Headers
     body: bytes
     deadline: float
+    tried: list[Replica]
 
 
 class HttpClient:
-    """Calls one upstream. ``timeout`` in seconds bounds a call, with its retries, unless the deadline is nearer."""
+    """Calls one upstream, at ``base_url`` or at several, separated by commas.
+
+
+    ``timeout`` in seconds bounds a call, with its retries, unless the deadline is nearer. ``picker`` says which replica
+    is asked, where there are several.
+    """
 
     def __init__(
         self,
@@ -124,21 +138,20 @@ class HttpClient:
         tracing: Tracing,
         timeout: float = 5.0,
         edge: Edge = NO_EDGE,
+        picker: Picker | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
         self.upstream = upstream
-        self._address = (parts.hostname or "", parts.port or 80)
-        self._host = parts.netloc
         self._flags = flags
         self._tracing = tracing
         self._timeout = timeout
         self._edge = edge
-        self._pool = ConnectionPool(upstream, self._connect, _Connection.close, self._pool_size)
+        self._replicas = ReplicaSet(upstream, base_url, self._pool, picker or Picker())
         self._breaker = CircuitBreaker(upstream)
         self._throttle = ClientThrottle(upstream)
         self._budget = RetryBudget()
         self._seconds = metrics.Children(metrics.CLIENT_SECONDS)
         self._retries = metrics.Children(metrics.RETRIES)
+        self._failovers = metrics.REPLICA_FAILOVERS.labels(upstream)
 
     def get(self, target: str, headers: Headers = ()) -> Answer:
         """GET ``target`` (path and query)."""
@@ -148,13 +161,17 @@ class HttpClient:
         """The upstream's answer; UpstreamError when there is none. Request id, deadline and trace are added."""
         if not _TARGET.fullmatch(target):
             raise ValueError(f"a request target is a path without spaces, not {target!r}")
-        call = _Call(method, target, headers, body, self._by(self._timeout))
+        call = _Call(method, target, headers, body, self._by(self._timeout), [])
         backoff = self._flags["http.retry"]
         return self._attempt(call) if backoff == "off" else self._attempts(call, backoff)
 
+    def start(self) -> None:
+        """Follow what DNS says about the upstream."""
+        self._replicas.start()
+
     def close(self) -> None:
-        """Close every idle connection."""
-        self._pool.clear()
+        """Stop that, and close every idle connection."""
+        self._replicas.close()
 
     def _by(self, timeout: float) -> float:
         """When something that begins now and may take ``timeout`` seconds has to be over."""
@@ -234,49 +251,78 @@ class HttpClient:
     def _exchanged(self, call: _Call) -> Answer:
         now = time.monotonic()
         seconds = self._attempt_seconds(max(0.0, call.deadline - now))
-        deadline = now + seconds
-        message = self._message(call, context.current(), seconds)
         try:
             if self._edge.active:
-                return self._faulty(call.method, message, deadline)
-            return self._exchange(call.method, message, deadline)
+                return self._faulty(call, seconds, now + seconds)
+            return self._sent(call, seconds, now + seconds)
         except (TimeoutError, PoolTimeout) as error:
             raise UpstreamTimeout(f"{self.upstream} did not answer within {seconds:.2f} s") from error
         except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise UpstreamUnreachable(f"{self.upstream} cannot be reached: {error}") from error
 
-    def _faulty(self, method: str, message: bytes, deadline: float) -> Answer:
-        """What comes of the exchange with the faults of this edge before it, or behind it."""
+    def _faulty(self, call: _Call, seconds: float, deadline: float) -> Answer:
+        """What comes of the call with the faults of this edge before it, or behind it; of all replicas alike."""
         effect = self._edge.meet(_left(deadline))
         if isinstance(effect, Break):
             raise ConnectionResetError("connection reset by peer")
         if isinstance(effect, Injected):
             body = problem.body(effect.status, INJECTED, {})
             return Answer(effect.status, [("content-type", problem.MEDIA_TYPE)], body)
-        answer = self._exchange(method, message, deadline)
+        answer = self._sent(call, seconds, deadline)
         if isinstance(effect, Pace):
             effect.wait(len(answer.body), _left(deadline))
         return answer
 
-    def _exchange(self, method: str, message: bytes, deadline: float) -> Answer:
+    def _sent(self, call: _Call, seconds: float, deadline: float) -> Answer:
+        replicas = self._replicas.now()
+        if len(replicas) == 1:
+            return self._ask(replicas[0], call, seconds, deadline)
+        while True:
+            replica = self._replicas.choose(call.tried)
+            call.tried.append(replica)
+            try:
+                return self._counted(replica, call, seconds, deadline)
+            except ConnectionError as error:
+                movable = isinstance(error, _NotSent) or call.method in _SAFE
+                if not movable or not self._replicas.untried(call.tried):
+                    raise
+                self._failovers.inc()
+
+    def _counted(self, replica: Replica, call: _Call, seconds: float, deadline: float) -> Answer:
+        outcome = "unreachable"
+        self._replicas.began(replica)
+        try:
+            answer = self._ask(replica, call, seconds, deadline)
+            outcome = "ok" if answer.status < 500 else "error"
+            return answer
+        except (TimeoutError, PoolTimeout):
+            outcome = "timeout"
+            raise
+        finally:
+            self._replicas.ended(replica, outcome)
+
+    def _ask(self, replica: Replica, call: _Call, seconds: float, deadline: float) -> Answer:
+        message = self._message(call, replica.address.authority, context.current(), seconds)
         while True:
             stale = False
             try:
-                with self._pool.lend(_left(deadline)) as (connection, reused):
-                    stale = reused and method in _IDEMPOTENT
-                    answer, keep = connection.exchange(message, method == "HEAD", deadline)
+                with replica.pool.lend(_left(deadline)) as (connection, reused):
+                    stale = reused and call.method in _IDEMPOTENT
+                    answer, keep = connection.exchange(message, call.method == "HEAD", deadline)
                     if not keep:
                         raise _Finished(answer)
                     return answer
             except _Finished as finished:
                 return finished.answer
+            except _ClosedWhileIdle:
+                replica.pool.clear()
             except ConnectionError:
                 if not stale:
                     raise
-                self._pool.clear()
+                replica.pool.clear()
 
-    def _message(self, call: _Call, request: context.Request | None, seconds: float) -> bytes:
-        lines = [f"{call.method} {call.target} HTTP/1.1\r\nhost: {self._host}\r\n"]
+    def _message(self, call: _Call, host: str, request: context.Request | None, seconds: float) -> bytes:
+        lines = [f"{call.method} {call.target} HTTP/1.1\r\nhost: {host}\r\n"]
         lines += [f"{name}: {value}\r\n" for name, value in call.headers]
         if request is not None:
             lines.append(f"x-request-id: {request.request_id}\r\ntraceparent: {request.traceparent}\r\n")
@@ -295,9 +341,29 @@ class HttpClient:
     def _pool_size(self) -> int:
         return 0 if self._flags["http.reuse"] == "per_call" else self._flags["http.pool_size"]
 
-    def _connect(self) -> "_Connection":
+    def _pool(self, address: Address) -> "ConnectionPool[_Connection]":
+        return ConnectionPool(self.upstream, lambda: self._connect(address), _Connection.close, self._pool_size)
+
+    def _connect(self, address: Address) -> "_Connection":
         left = _left(self._by(self._attempt_seconds(CONNECT_SECONDS)))
-        return _Connection(socket.create_connection(self._address, timeout=left))
+        try:
+            return _Connection(socket.create_connection((address.host, address.port), timeout=left))
+        except TimeoutError as error:
+            raise _NotSentInTime(str(error)) from error
+        except OSError as error:
+            raise _NotSent(str(error)) from error
+
+
+class _NotSent(ConnectionError):
+    """No connection could be made, so nothing was sent: the request may go elsewhere, whatever it asks for."""
+
+
+class _NotSentInTime(_NotSent, TimeoutError):
+    """The same, because nothing came back at all."""
+
+
+class _ClosedWhileIdle(ConnectionError):
+    """The pooled connection had been closed by the other side before anything was sent on it."""
 
 
 class _Finished(Exception):
@@ -324,7 +390,7 @@ class _Connection:
     def exchange(self, message: bytes, head: bool, deadline: float) -> tuple[Answer, bool]:
         """Send ``message`` and read its answer; also whether the connection can be used again."""
         if self._used and self._poll.poll(0):
-            raise ConnectionResetError("the idle connection was closed by the other side")
+            raise _ClosedWhileIdle("the idle connection was closed by the other side")
         self._used = True
         self._answer, self._body, self._complete, self._head = Answer(), [], False, head
         self._size, self._keep = 0, False

@@ -62,6 +62,15 @@ RETRIES = Counter(
     "deadline (too near), budget (used up).",
     ["upstream", "outcome"],
 )
+REPLICA_REQUESTS = Counter(
+    "costlab_replica_requests",
+    "Requests sent to an upstream that has several replicas. replica: its number, from 1; outcome: ok, error (5xx), "
+    "timeout, unreachable.",
+    ["upstream", "replica", "outcome"],
+)
+REPLICA_FAILOVERS = Counter(
+    "costlab_replica_failovers", "Requests sent to another replica because one could not be reached.", ["upstream"]
+)
 
 # PostgreSQL
 DB_QUERIES = Counter("costlab_db_queries", "Statements sent to PostgreSQL, transaction control not counted.")

@@ -1,7 +1,7 @@
 """Rollouts over the internal port: what is rolled out, roll out, end. Changes take the stack's token.
 
-    GET   /rollouts      {"revision", "rollouts": {flag: {"value", "percent", "salt", "until", "seconds_left"}}}
-    PATCH /rollouts      {flag: {"value", "percent"; "salt", "seconds" if wanted}, other flag: null to end its rollout}
+GET   /rollouts      {"revision", "rollouts": {flag: {"value", "percent", "salt", "until", "seconds_left"}}}
+PATCH /rollouts      {flag: {"value", "percent"; "salt", "seconds" if wanted}, other flag: null to end its rollout}
 """
 
 import secrets

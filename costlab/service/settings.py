@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TypeVar
 
-from pydantic import AfterValidator, Field, UrlConstraints, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, UrlConstraints, ValidationError
 from pydantic_core import Url
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -30,6 +30,18 @@ def _plain(value: Url) -> str:
 
 Bind = Annotated[str, AfterValidator(_bind)]
 HttpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["http"], host_required=True), AfterValidator(_plain)]
+_ONE_URL = TypeAdapter(HttpUrl)
+
+
+def _each(value: str) -> str:
+    try:
+        return ",".join(_ONE_URL.validate_python(url.strip()) for url in value.split(","))
+    except ValidationError as error:
+        raise ValueError(f"{error.errors(include_input=False)[0]['msg']} (one URL, or several with commas)") from error
+
+
+# Where the instances of a service answer.
+HttpUrls = Annotated[str, AfterValidator(_each)]
 PostgresUrl = Annotated[Url, UrlConstraints(allowed_schemes=["postgresql"], host_required=True), AfterValidator(_plain)]
 RedisUrl = Annotated[
     Url, UrlConstraints(allowed_schemes=["redis", "unix"], host_required=False), AfterValidator(_plain)

@@ -28,7 +28,10 @@ class StackError(Failure):
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One service as it is now. ``cpu_seconds`` counts since it started; ``pid`` is its first process."""
+    """One instance of a service as it is now. ``cpu_seconds`` counts since it started; ``pid`` is its first process.
+
+    ``name`` is the service's, and from the second instance on has its number: users, users-2 (see replicas.py).
+    """
 
     name: str
     state: str
@@ -56,7 +59,10 @@ class Usage:
 
 class Stack(Protocol):
     """A running (or stopped) system under test. ``folder``: what this machine keeps of it; ``faults_folder``: the
-    records of its faults that need a keeper (kept_faults.py)."""
+    records of its faults that need a keeper (kept_faults.py).
+
+    Where a service runs as several instances, ``service`` below is the name of one: users, users-2, users-3.
+    """
 
     name: str
     folder: Path
@@ -77,7 +83,7 @@ class Stack(Protocol):
         """The gateway, for instance http://127.0.0.1:8080."""
 
     def internal_urls(self) -> dict[str, str]:
-        """Service to the base URL of its internal port (metrics, flags)."""
+        """Instance to the base URL of its internal port (metrics, flags)."""
 
     def token(self) -> str:
         """What it takes to change flags."""
@@ -91,13 +97,19 @@ class Stack(Protocol):
         """Where toxiproxy takes orders; None where calls do not go through it (wire.py)."""
 
     def usage(self) -> dict[str, Usage]:
-        """What each service has used, PostgreSQL and Redis included."""
+        """What each service has used, all its instances together, PostgreSQL and Redis included."""
 
     def kill(self, service: str, signal: int) -> None:
         """Send ``signal`` to every process of ``service``."""
 
     def pausable(self, service: str) -> "Pausable":
         """``service`` as something that can be paused."""
+
+    def stop(self, service: str) -> None:
+        """Stop ``service`` in an orderly way and leave it stopped; returns when it is gone."""
+
+    def start(self, service: str) -> None:
+        """Start ``service`` after ``stop``; returns when ready."""
 
     def restart(self, *services: str) -> None:
         """Stop ``services`` in an orderly way and start them with the environment as it is now; returns when ready."""

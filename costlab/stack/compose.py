@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from costlab.stack import ROOT, ServiceStatus, StackError, Usage, ports, wire
+from costlab.stack import ROOT, ServiceStatus, StackError, Usage, ports, replicas, wire
 from costlab.stack.docker_engine import Container, DockerEngine
 from costlab.stack.kept_faults import KeptFaults, end_all
 from costlab.stack.pausing import PausableContainer
@@ -88,15 +88,17 @@ class ComposeStack:
         return [self._row(name, found.get(name)) for name in self._lasting()]
 
     def logs(self, service: str | None = None, follow: bool = False) -> Iterator[str]:
-        """Lines of the containers' logs, each with the name of its service in front."""
-        options = ["--no-color", *(["--follow"] if follow else []), *([self._known(service)] if service else [])]
+        """Lines of the containers' logs, each with the name of its container in front."""
+        options = ["--no-color", *(["--follow"] if follow else []), *([self._whole(service)] if service else [])]
         command = [*self._command, "logs", *options]
+        of_one = self._several(service) and re.compile(rf"{service}(-1)? ")
         with subprocess.Popen(
             command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         ) as process:
             try:
                 # Compose 2.26 clears the line of a terminal that is not there.
-                yield from (line.rstrip("\n").removeprefix("\x1b[2K") for line in process.stdout)
+                lines = (line.rstrip("\n").removeprefix("\x1b[2K") for line in process.stdout)
+                yield from (line for line in lines if not of_one or of_one.match(line))
             finally:
                 process.terminate()
 
@@ -104,7 +106,7 @@ class ComposeStack:
         return f"http://127.0.0.1:{self._port('gateway', _PUBLIC)}"
 
     def internal_urls(self) -> dict[str, str]:
-        ports = {name: self._port(name, _INTERNAL) for name in self._services}
+        ports = {name: self._port(name, _INTERNAL) for name in self._instances()}
         return {name: f"http://127.0.0.1:{port}" for name, port in ports.items() if port}
 
     def token(self) -> str:
@@ -124,11 +126,15 @@ class ComposeStack:
         return f"http://127.0.0.1:{self._port(wire.TOXIPROXY, wire.API)}"
 
     def usage(self) -> dict[str, Usage]:
-        """CPU seconds and memory of each measured service's control group: all its processes."""
-        measured = {n: c for n, c in self._containers().items() if c.running and n not in _APART}
+        """CPU seconds and memory of each measured service's control groups: all its processes in all its containers."""
+        measured = [c for c in self._containers().values() if c.running and c.service not in _APART]
         with ThreadPoolExecutor(len(measured) or 1) as together:
-            figures = together.map(self._engine.cpu_seconds_and_memory, measured.values())
-            return {name: Usage(cpu, memory, "cgroup") for name, (cpu, memory) in zip(measured, figures, strict=True)}
+            figures = list(together.map(self._engine.cpu_seconds_and_memory, measured))
+        used = {container.service: Usage(0.0, 0, "cgroup") for container in measured}
+        for container, (cpu, memory) in zip(measured, figures, strict=True):
+            before = used[container.service]
+            used[container.service] = Usage(before.cpu_seconds + cpu, before.memory_bytes + memory, "cgroup")
+        return used
 
     def kill(self, service: str, signal: int) -> None:
         """Send ``signal`` to every process of ``service`` but the container's process 1.
@@ -137,31 +143,45 @@ class ComposeStack:
         start the container again.
         """
         name = signals.Signals(signal).name.removeprefix("SIG")
+        command = ["exec", self._container(service).id, "sh", "-c", f"kill -s {name} -- -1"]
         # The shell that kills can be killed along with its container.
-        self._compose("exec", "-T", self._known(service), "sh", "-c", f"kill -s {name} -- -1", fine=(0, _KILLED))
+        self._run_docker(*command, fine=(0, _KILLED))
 
     def pausable(self, service: str) -> PausableContainer:
         """Its container."""
-        found = self._containers().get(self._known(service))
-        if found is None or not found.running:
+        found = self._container(service)
+        if not found.running:
             raise StackError(f"{service} does not run")
         return PausableContainer(self._docker, found.id)
 
     def stop(self, service: str) -> None:
         """Stop ``service`` in an orderly way and leave it stopped."""
-        self._compose("stop", self._known(service))
+        KeptFaults(self.faults_folder, "process").end_on([service])
+        # The engine keeps no such time for a container; Compose reads it off the file.
+        seconds = self._services[self._whole(service)].get("stop_grace_period", "10s").removesuffix("s")
+        self._run_docker("stop", "--time", seconds, self._container(service).id)
 
     def start(self, service: str) -> None:
         """Start ``service`` after ``stop``; returns when healthy."""
-        self._compose("start", self._known(service))
+        self._run_docker("start", self._container(service).id)
         self._wait_healthy([service], lambda _line: None)
 
     def restart(self, *services: str) -> None:
-        """Stop ``services`` in an orderly way, start them with the environment as it is now; returns when healthy."""
-        names = [self._known(service) for service in services]
-        KeptFaults(self.faults_folder, "process").end_on(names)
-        self._compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", *names)
-        self._wait_healthy(names, lambda _line: None)
+        """Stop ``services`` in an orderly way, start them with the environment as it is now; returns when healthy.
+
+        Compose makes all containers of a service anew or none: where only some of its instances are named, those keep
+        the environment they have.
+        """
+        together = {self._whole(service) for service in services}
+        whole = [name for name in together if set(self._instances_of(name)) <= set(services)]
+        KeptFaults(self.faults_folder, "process").end_on(services)
+        if whole:
+            self._compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", *whole)
+        for service in services:
+            if self._whole(service) not in whole:
+                self.stop(service)
+                self.start(service)
+        self._wait_healthy(services, lambda _line: None)
 
     # Starting
 
@@ -231,13 +251,22 @@ class ComposeStack:
     def _refuse_taken_ports(self) -> None:
         """Before anything starts: a port that another program has. Ports of our own containers are ours."""
         running = self._containers()
-        absent = [name for name in self._names() if name not in (*running, *self._without)]
-        ports.refuse_taken({port: name for name in absent for port in self._published(name)})
+        ours = {port for container in running.values() for port in container.published.values()}
+        wanted = {port: name for name in self._names() if name not in self._without for port in self._published(name)}
+        ports.refuse_taken({port: name for port, name in wanted.items() if port not in ours})
 
     # Looking
 
     def _containers(self) -> dict[str, Container]:
-        return {container.service: container for container in self._engine.containers(self._project)}
+        """Every container by the name of its instance."""
+        return {container.name: container for container in self._engine.containers(self._project)}
+
+    def _container(self, instance: str) -> Container:
+        self._whole(instance)
+        found = self._containers().get(instance)
+        if found is None:
+            raise StackError(f"{instance} has no container: the stack is not up (costlab up --target compose)")
+        return found
 
     def _unhealthy(self, names: Sequence[str]) -> list[str]:
         """Those of ``names`` that do not run, or whose health check is not green."""
@@ -253,7 +282,7 @@ class ComposeStack:
             state=container.state if container else "absent",
             healthy=container is not None and container.healthy,
             pid=container.pid if running else None,
-            port=next((port for port in self._published(name) if port != internal), None),
+            port=self._public_port(name),
             internal_port=internal,
             cpu_seconds=cpu,
             memory_bytes=memory,
@@ -261,25 +290,50 @@ class ComposeStack:
         )
 
     def _lasting(self) -> list[str]:
-        """The services that should be running once the stack is up."""
-        return [name for name in self._names() if name not in (*self._without, "prepare")]
+        """The instances that should be running once the stack is up."""
+        apart = (*self._without, "prepare")
+        return [name for name in self._instances() if self._whole(name) not in apart]
+
+    def _instances(self) -> list[str]:
+        return [instance for name in self._names() for instance in self._instances_of(name)]
+
+    def _instances_of(self, service: str) -> list[str]:
+        number = (self._services[service].get("deploy") or {}).get("replicas", 1)
+        return [replicas.instance(service, place) for place in range(1, number + 1)]
 
     def _names(self) -> list[str]:
         return list(self._services)
 
-    def _known(self, service: str) -> str:
-        if service not in self._services:
-            raise StackError(f"no service {service!r}; there are {', '.join(self._names())}")
-        return service
+    def _whole(self, instance: str) -> str:
+        """The service that ``instance`` is one of."""
+        if instance not in self._instances():
+            raise StackError(f"no service {instance!r}; there are {', '.join(self._instances())}")
+        return replicas.service_of(instance)
+
+    def _several(self, instance: str | None) -> bool:
+        return instance is not None and len(self._instances_of(self._whole(instance))) > 1
+
+    def _public_port(self, instance: str) -> int | None:
+        """Its first published port that is not the internal one."""
+        targets = (port["target"] for port in self._services[self._whole(instance)].get("ports", ()))
+        return next((self._port(instance, target) for target in targets if target != _INTERNAL), None)
 
     def _published(self, service: str) -> list[int]:
-        """Its ports on loopback."""
-        return [int(port["published"]) for port in self._services[service].get("ports", ())]
+        """Its ports on loopback, or those of the range from which the engine gives one to each instance."""
+        return [
+            number for port in self._services[service].get("ports", ()) for number in ports.expand(port["published"])
+        ]
 
-    def _port(self, service: str, target: int) -> int | None:
-        """The loopback port under which ``target`` of a service's container is published."""
-        ports = self._services[service].get("ports", ())
-        return next((int(port["published"]) for port in ports if port["target"] == target), None)
+    def _port(self, instance: str, target: int) -> int | None:
+        """The loopback port under which ``target`` of an instance's container is published."""
+        service = self._whole(instance)
+        described = next((port for port in self._services[service].get("ports", ()) if port["target"] == target), None)
+        if described is None:
+            return None
+        if described["published"].isdigit():
+            return int(described["published"])
+        container = self._containers().get(instance)
+        return container.published.get(target) if container else None
 
     def _said(self, container: Container | None) -> str:
         """The last line that a container wrote, as the end of a sentence; gunicorn's farewell follows the reason."""
@@ -345,6 +399,9 @@ class ComposeStack:
             if _is_version_2([*candidate, "version", "--short"], self._given):
                 return [*candidate, "--ansi", "never", "--file", str(ROOT / "docker-compose.yml")]
         raise StackError("Docker is here but Compose 2 is not: install the docker-compose-plugin package")
+
+    def _run_docker(self, *arguments: str, fine: Sequence[int] = (0,)) -> None:
+        _run([self._docker, *arguments], self._environment, log=self._log, fine=fine)
 
     def _compose(self, *arguments: str, hint: str = "", fine: Sequence[int] = (0,)) -> str:
         """The output of a Compose command; its failure is one line, the rest goes to the log."""

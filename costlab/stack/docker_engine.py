@@ -6,30 +6,37 @@ Source: Docker Engine API v1.41, https://docs.docker.com/engine/api/
 
 import json
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import quote
 
-from costlab.stack import StackError, control_group
+from costlab.stack import StackError, control_group, replicas
 
 _VERSION = "/v1.41"
 _ANSWER_SECONDS = 10.0
 _PROJECT = "com.docker.compose.project"
 _SERVICE = "com.docker.compose.service"
+_NUMBER = "com.docker.compose.container-number"
 
 
 @dataclass(frozen=True)
 class Container:
-    """One container of a Compose project. ``health`` is None where no health check is defined."""
+    """One container of a Compose project. ``health`` is None where no health check is defined.
+
+    ``name`` is that of the instance: users, users-2. ``published``: port in the container to port on this machine.
+    """
 
     id: str
+    name: str
     service: str
     state: str  # created, running, paused, restarting, exited, dead
     health: str | None  # starting, healthy, unhealthy
     exit_code: int
     restarts: int
     pid: int
+    published: Mapping[int, int]
 
     @property
     def running(self) -> bool:
@@ -78,12 +85,14 @@ class DockerEngine:
         state, labels = found["State"], found["Config"]["Labels"]
         return Container(
             id=identity,
+            name=replicas.instance(labels[_SERVICE], int(labels.get(_NUMBER, 1))),
             service=labels[_SERVICE],
             state=state["Status"],
             health=state.get("Health", {}).get("Status"),
             exit_code=state["ExitCode"],
             restarts=found["RestartCount"],
             pid=state["Pid"],
+            published=_published(found["NetworkSettings"]["Ports"] or {}),
         )
 
     def _get(self, path: str, missing: bool = False) -> Any:
@@ -103,6 +112,10 @@ class DockerEngine:
         if answer.status != 200:
             raise StackError(f"Docker engine: {document.get('message', answer.status)}")
         return document
+
+
+def _published(ports: Mapping[str, Any]) -> dict[int, int]:
+    return {int(name.partition("/")[0]): int(to[0]["HostPort"]) for name, to in ports.items() if to}
 
 
 class _UnixConnection(HTTPConnection):

@@ -116,7 +116,7 @@ class LocalStack:
         return f"http://127.0.0.1:{self._service('gateway').port(PUBLIC)}"
 
     def internal_urls(self) -> dict[str, str]:
-        """Service to internal address."""
+        """Instance to internal address."""
         services = [service for service in self._lasting() if INTERNAL in service.listens]
         return {service.name: f"http://127.0.0.1:{service.port(INTERNAL)}" for service in services}
 
@@ -142,9 +142,11 @@ class LocalStack:
         running = self._programs()
         if not running:
             raise StackError("the stack is not up (costlab up)")
-        # toxiproxy is apparatus, the same for whatever is compared, and no part of what a pattern costs.
-        measured = [service for service in self._lasting() if service.name != wire.TOXIPROXY]
-        trees = {service.name: _tree(running.get(service.name)) for service in measured}
+        trees: dict[str, list[processes.Process]] = {}
+        for service in self._lasting():
+            # toxiproxy is apparatus, the same for whatever is compared, and no part of what a pattern costs.
+            if service.name != wire.TOXIPROXY:
+                trees.setdefault(service.service, []).extend(_tree(running.get(service.name)))
         used = {name: processes.usage(tree) for name, tree in trees.items() if tree}
         return {**used, _SUPERVISOR: self._own_usage()}
 
@@ -169,13 +171,20 @@ class LocalStack:
             raise StackError(f"{service} does not run")
         return PausableTree(state.pid)
 
+    def stop(self, service: str) -> None:
+        """Stop ``service`` in an orderly way and leave it stopped; returns when it is gone."""
+        with self._of_running_stack(service):
+            KeptFaults(self.faults_folder, "process").end_on([service])
+            self._supervisor.stop([service], STOP_SECONDS)
+
+    def start(self, service: str) -> None:
+        """Start ``service`` after ``stop``, as it was; returns when ready."""
+        with self._of_running_stack(service):
+            bring_up(self._supervisor, [self._service(service)], _say_nothing)
+
     def restart(self, *services: str) -> None:
         """Stop ``services`` and start them with the settings of the environment as it is now; returns when ready."""
-        for service in services:
-            self._service(service)
-        with _disk_errors(self._state), alone(self._state / "lock", _say_nothing):
-            if absent := [service for service in services if service not in self._programs()]:
-                raise StackError(f"{', '.join(absent)} cannot be restarted: the stack is not up (costlab up)")
+        with self._of_running_stack(*services):
             topology = self._translated({**self._given, **os.environ, **_fixed(self._recorded())})
             changed = [service for name, service in topology.services.items() if name in services]
             programs = [self._program(service) for service in changed]
@@ -184,6 +193,16 @@ class LocalStack:
             for program in programs:
                 self._supervisor.write_script(program)
             bring_up(self._supervisor, changed, _say_nothing)
+
+    @contextmanager
+    def _of_running_stack(self, *services: str) -> Iterator[None]:
+        """Nobody else starts or stops anything meanwhile; ``services`` are known to a supervisor that runs."""
+        for service in services:
+            self._service(service)
+        with _disk_errors(self._state), alone(self._state / "lock", _say_nothing):
+            if absent := [service for service in services if service not in self._programs()]:
+                raise StackError(f"{', '.join(absent)}: the stack is not up (costlab up)")
+            yield
 
     # Starting
 
@@ -377,7 +396,7 @@ def _costlab(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _fixed(recorded: Mapping[str, str]) -> dict[str, str]:
     """Settings that a running stack cannot change for one service alone."""
-    fixed = ("_PORT", "_PORT_BASE", "_PASSWORD", wire.VARIABLE)
+    fixed = ("_PORT", "_PORT_BASE", "_PASSWORD", "_REPLICAS", wire.VARIABLE)
     return {name: value for name, value in recorded.items() if name.endswith(fixed)}
 
 

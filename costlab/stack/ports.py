@@ -1,6 +1,7 @@
 """Which ports a stack has: those of docker-compose.yml, all moved together, and all free before anything starts.
 
 COSTLAB_PORT_BASE=18080   gateway 18080, its internal port 19080, PostgreSQL 15480, Redis 16480, ...
+COSTLAB_USERS_REPLICAS=3  a range for users: internal ports 9141 to 9143, one for each, instead of 9081
 """
 
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from costlab.stack import ROOT, StackError
+from costlab.stack import ROOT, StackError, replicas
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 DEFAULT_BASE = 8080
@@ -20,6 +21,9 @@ _TRIED = range(12080, 24000, 100)
 # The port above a base that keep_base() holds; no service listens there.
 KEPT = 7
 _keepers: dict[int, socket.socket] = {}
+# Internal ports of services with replicas, the first of each range, clear of all others between two bases of _TRIED.
+_RANGES = {"users": 9141, "orders": 9151}
+_MOST = {replicas.variable(service): str(replicas.MOST) for service in _RANGES}
 
 
 def base(environment: Mapping[str, str]) -> int:
@@ -31,10 +35,23 @@ def base(environment: Mapping[str, str]) -> int:
 
 
 def moved(environment: Mapping[str, str], file: Path = COMPOSE_FILE) -> dict[str, str]:
-    """A value for every variable ``${COSTLAB_..._PORT:-n}`` of ``file``: n, moved along with the base."""
+    """A value for every variable ``${COSTLAB_..._PORT:-n}`` of ``file``: n, moved along with the base.
+
+    A service with several replicas gets a range of as many ports, "9141-9143".
+    """
     distance = base(environment) - DEFAULT_BASE
     published = re.findall(r"\$\{(COSTLAB_\w+_PORT):-(\d+)\}", file.read_text())
-    return {name: str(int(default) + distance) for name, default in published}
+    single = {name: str(int(default) + distance) for name, default in published}
+    return single | {name: text for name, text in _ranges(environment, distance).items() if name in single}
+
+
+def _ranges(environment: Mapping[str, str], distance: int) -> dict[str, str]:
+    counts = {service: replicas.count(service, environment) for service in replicas.REPLICATED}
+    return {
+        f"COSTLAB_{service.upper()}_INTERNAL_PORT": f"{first}-{first + counts[service] - 1}"
+        for service, first in ((name, number + distance) for name, number in _RANGES.items())
+        if counts[service] > 1
+    }
 
 
 def refuse_taken(ports: Mapping[int, str]) -> None:
@@ -50,7 +67,7 @@ def refuse_taken(ports: Mapping[int, str]) -> None:
 def free_base() -> int:
     """A base at which every port of a stack is free now."""
     for candidate in _TRIED:
-        if all(_is_free(port + candidate - DEFAULT_BASE) for port in _defaults()):
+        if all(_is_free(port + candidate - DEFAULT_BASE) for port in _everything()):
             return candidate
     raise _no_base()
 
@@ -68,7 +85,7 @@ def keep_base() -> int:
         except OSError:
             keeper.close()
             continue
-        if all(_is_free(port + candidate - DEFAULT_BASE) for port in _defaults()):
+        if all(_is_free(port + candidate - DEFAULT_BASE) for port in _everything()):
             _keepers[candidate] = keeper
             return candidate
         keeper.close()
@@ -83,16 +100,29 @@ def give_back(base: int) -> None:
 def taken(environment: Mapping[str, str]) -> list[int]:
     """Those ports of a stack on which somebody listens now."""
     distance = base(environment) - DEFAULT_BASE
-    return sorted(port + distance for port in _defaults() if not _is_free(port + distance))
+    asked_for = {name: environment[name] for name in _MOST if name in environment}
+    return sorted(port + distance for port in _defaults(asked_for) if not _is_free(port + distance))
 
 
 def _no_base() -> StackError:
     return StackError(f"no free ports for a stack with a base between {_TRIED.start} and {_TRIED.stop}")
 
 
-def _defaults() -> list[int]:
-    published = [int(port) for port in moved({}).values()]
-    return published + [port - 1000 for port in published if 9080 <= port < 9090]
+def _everything() -> set[int]:
+    """Every port a stack at the default base may open, with or without replicas."""
+    return {*_defaults({}), *_defaults(_MOST)}
+
+
+def _defaults(counts: Mapping[str, str]) -> list[int]:
+    """Every port at the default base, with as many replicas as ``counts`` says."""
+    published = [port for text in moved(counts).values() for port in expand(text)]
+    return published + [port - 1000 for port in published if 9080 <= port < 9090 or 9140 <= port < 9160]
+
+
+def expand(text: str) -> list[int]:
+    """The ports in "9081", or in the range "9141-9143"; ValueError when it is neither."""
+    first, _, last = text.partition("-")
+    return list(range(int(first), int(last or first) + 1))
 
 
 def _is_free(port: int) -> bool:

@@ -4,6 +4,7 @@ Our own services (those that run the image built here) and postgres and redis be
 (prometheus, grafana, jaeger, k6) stay out. What a container would see is translated for a process on loopback:
 
     http://users:8000       ->  http://127.0.0.1:8081       another service, by its port of ports.py
+    http://users:8000       ->  http://127.0.0.1:8141,http://127.0.0.1:8142   where it has two instances (replicas.py)
     http://toxiproxy:8476   ->  http://127.0.0.1:8422       another service, through toxiproxy (wire.py)
     0.0.0.0:9000            ->  127.0.0.1:9081              where the service itself listens
     /run/costlab/token      ->  <state>/control/token       a file in a named volume
@@ -18,12 +19,14 @@ from typing import Any
 
 import yaml
 
-from costlab.stack import StackError, wire
+from costlab.stack import StackError, ports, replicas, wire
 from costlab.stack.interpolation import interpolate
 
 EMBEDDED = ("postgres", "redis", wire.TOXIPROXY)
 PUBLIC, INTERNAL = 8000, 9000
 _CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
+# A host is what follows // or @; "users:8000" in front of an @ would be a name and a password.
+_HOST = re.compile(r"(?:(?<=//)|(?<=@))([a-z][a-z0-9-]*:\d+)(?=[/?#]|$)")
 _LISTENED = {
     "postgres": (5432,),
     "redis": (6379,),
@@ -33,7 +36,7 @@ _LISTENED = {
 
 @dataclass(frozen=True)
 class Service:
-    """One service of the topology, ports as inside its container, until ``Topology.on_loopback`` translates it."""
+    """One instance of a service, ports as inside its container, until ``Topology.on_loopback`` translates it."""
 
     name: str
     command: tuple[str, ...]
@@ -42,6 +45,11 @@ class Service:
     published: Mapping[int, int]  # port in the container to port on this machine
     volumes: Mapping[str, str]  # path in the container to name of the volume
     once: bool  # runs to its end at every start, instead of staying
+
+    @property
+    def service(self) -> str:
+        """The service it is an instance of: users, for users-2 too."""
+        return replicas.service_of(self.name)
 
     @property
     def listens(self) -> tuple[int, ...]:
@@ -65,7 +73,7 @@ class Service:
 
 
 class Topology:
-    """The services that run as processes, in an order in which each comes after those it needs."""
+    """The instances that run as processes, in an order in which each comes after those it needs."""
 
     def __init__(self, services: Mapping[str, Service]) -> None:
         self.services = dict(services)
@@ -80,9 +88,12 @@ class Topology:
             raise StackError(f"{file} has no services")
         try:
             described = _ours(document["services"], wire.is_on(environment))
-            services = {name: _service(name, item, described) for name, item in described.items()}
-            order = TopologicalSorter({name: item.depends_on for name, item in services.items()}).static_order()
-            return cls({name: services[name] for name in order})
+            instances = {name: _instances(name, item, described) for name, item in described.items()}
+            order = TopologicalSorter({name: one[0].depends_on for name, one in instances.items()}).static_order()
+            services = [service for name in order for service in instances[name]]
+            _refuse_several_on_the_wire(services, wire.is_on(environment))
+            names = {name: [one.name for one in several] for name, several in instances.items()}
+            return cls({service.name: _waiting_for_all(service, names) for service in services})
         except CycleError as error:
             raise StackError(f"{file}: services wait for each other: {' -> '.join(error.args[1])}") from error
         except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -90,7 +101,10 @@ class Topology:
 
     def on_loopback(self, state: Path) -> "Topology":
         """The same with every address and path as a process on this machine has to see them."""
-        addresses = {f"{s.name}:{port}": s.port(port) for s in self.services.values() for port in s.listens}
+        addresses: dict[str, list[int]] = {}
+        for service in self.services.values():
+            for port in service.listens:
+                addresses.setdefault(f"{service.service}:{port}", []).append(service.port(port))
         return Topology({name: _translate(service, addresses, state) for name, service in self.services.items()})
 
     def ports(self) -> dict[int, str]:
@@ -130,16 +144,36 @@ def _local(described: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _service(name: str, item: Mapping[str, Any], known: Mapping[str, Any]) -> Service:
+def _instances(name: str, item: Mapping[str, Any], known: Mapping[str, Any]) -> list[Service]:
+    number = replicas.parse(name, str(item.get("deploy", {}).get("replicas", 1)))
+    return [_service(name, item, known, place, number) for place in range(1, number + 1)]
+
+
+def _refuse_several_on_the_wire(services: list[Service], on: bool) -> None:
+    for service in services:
+        if on and service.name != service.service:
+            raise StackError(
+                f"{wire.VARIABLE}=on and {replicas.variable(service.service)} do not go together: toxiproxy leads to "
+                "one instance of a service"
+            )
+
+
+def _waiting_for_all(service: Service, names: Mapping[str, list[str]]) -> Service:
+    """``service``, depending on every instance of what it depends on."""
+    return replace(service, depends_on=tuple(name for needed in service.depends_on for name in names[needed]))
+
+
+def _service(name: str, item: Mapping[str, Any], known: Mapping[str, Any], place: int, of: int) -> Service:
+    """The instance at ``place`` (from 1) of as many as ``of``."""
     command = item.get("command")
     if not isinstance(command, list) or not command:
         raise StackError(f"docker-compose.yml: {name} needs a command, written as a list")
     return Service(
-        name=name,
+        name=replicas.instance(name, place),
         command=tuple(str(part) for part in command),
         environment=_environment(item.get("environment") or {}),
         depends_on=_dependencies(name, item.get("depends_on") or {}, known),
-        published=dict(_port(name, text) for text in item.get("ports") or ()),
+        published=dict(_port(name, text, place, of) for text in item.get("ports") or ()),
         volumes=dict(_volume(text) for text in item.get("volumes") or ()),
         once=str(item.get("restart")) == "no",
     )
@@ -165,11 +199,16 @@ def _optional(given: Any, needed: str) -> bool:
     return isinstance(given, dict) and given[needed].get("required", True) is False
 
 
-def _port(name: str, text: Any) -> tuple[int, int]:
-    found = re.fullmatch(r"(?:127\.0\.0\.1:)?(\d+):(\d+)", str(text))
-    if not found or not 0 < int(found[1]) < 65536:
+def _port(name: str, text: Any, place: int, of: int) -> tuple[int, int]:
+    found = re.fullmatch(r"(?:127\.0\.0\.1:)?(\d+(?:-\d+)?):(\d+)", str(text))
+    published = ports.expand(found[1]) if found else []
+    if not found or not all(0 < port < 65536 for port in published):
         raise StackError(f"docker-compose.yml: {name}: {text!r} is not 127.0.0.1:<port from 1 to 65535>:<port>")
-    return int(found[2]), int(found[1])
+    if len(published) != of:
+        raise StackError(
+            f"docker-compose.yml: {name}: {of} instances need as many ports, not {found[1]} (as in 9141-9143)"
+        )
+    return int(found[2]), published[place - 1]
 
 
 def _volume(text: str) -> tuple[str, str]:
@@ -177,21 +216,27 @@ def _volume(text: str) -> tuple[str, str]:
     return target, source
 
 
-def _translate(service: Service, addresses: Mapping[str, int], state: Path) -> Service:
+def _translate(service: Service, addresses: Mapping[str, list[int]], state: Path) -> Service:
     paths = {path: str(state / volume) for path, volume in service.volumes.items() if "/" not in volume}
     seen = {name: _on_loopback(value, service, addresses, paths) for name, value in service.environment.items()}
     return replace(service, environment=seen)
 
 
-def _on_loopback(value: str, service: Service, addresses: Mapping[str, int], paths: Mapping[str, str]) -> str:
+def _on_loopback(value: str, service: Service, addresses: Mapping[str, list[int]], paths: Mapping[str, str]) -> str:
     if found := re.fullmatch(r"0\.0\.0\.0:(\d+)", value):
         return f"127.0.0.1:{service.port(int(found[1]))}"
     for inside, outside in paths.items():
         if value == inside or value.startswith(f"{inside}/"):
             return outside + value[len(inside) :]
-    # A host is what follows // or @; "users:8000" in front of an @ would be a name and a password.
-    return re.sub(
-        r"(?:(?<=//)|(?<=@))([a-z][a-z0-9-]*:\d+)(?=[/?#]|$)",
-        lambda host: f"127.0.0.1:{addresses[host[1]]}" if host[1] in addresses else host[1],
-        value,
-    )
+    several = max((len(addresses.get(host, ())) for host in _HOST.findall(value)), default=0)
+    return ",".join(_at(value, addresses, place) for place in range(max(1, several)))
+
+
+def _at(value: str, addresses: Mapping[str, list[int]], place: int) -> str:
+    """``value`` with the address of the instance at ``place`` for each host of several."""
+
+    def address(host: re.Match[str]) -> str:
+        found = addresses.get(host[1])
+        return f"127.0.0.1:{found[min(place, len(found) - 1)]}" if found else host[1]
+
+    return _HOST.sub(address, value)

@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from costlab.service.settings import HttpUrl, PostgresUrl, ServiceSettings
+from costlab.service.settings import HttpUrl, HttpUrls, PostgresUrl, ServiceSettings
 
 RELAY_ROLE = "orders_relay"
 
@@ -13,7 +13,7 @@ class OrdersSettings(ServiceSettings):
     """What orders is told by the environment."""
 
     database_url: PostgresUrl = Field(description="PostgreSQL as role orders")
-    users_url: HttpUrl = Field(description="users, asked whether a user exists")
+    users_url: HttpUrls = Field(description="users, asked whether a user exists")
     cache_proxy_url: HttpUrl = Field(description="cache-proxy, asked instead when flag orders.user_lookup says so")
 
     def relay_url(self) -> str:

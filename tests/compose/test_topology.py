@@ -59,8 +59,9 @@ def _needs(name: str) -> set[str]:
 
 def test_prometheus_asks_every_service_that_has_metrics():
     scrapes = yaml.safe_load((ROOT / "infra" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
-    targets = next(scrape for scrape in scrapes if scrape["job_name"] == "costlab")["static_configs"][0]["targets"]
-    assert sorted(targets) == sorted(f"{name}:9000" for name in OURS if name != "prepare")
+    asked = next(scrape for scrape in scrapes if scrape["job_name"] == "costlab")["dns_sd_configs"][0]
+    assert asked["port"] == 9000
+    assert sorted(asked["names"]) == sorted(name for name in OURS if name != "prepare")
 
 
 def test_every_variable_is_documented_and_so_are_the_defaults_of_images_and_ports():

@@ -3,6 +3,7 @@
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
@@ -68,3 +69,32 @@ def control(stack: Stack) -> Control:
 @pytest.fixture
 def client(stack: Stack) -> Client:
     return Client(stack.base_url())
+
+
+@pytest.fixture(scope="session")
+def replicated_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A second stack, with three instances of users, for tests that need more than one to choose from."""
+    base = ports.keep_base()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COSTLAB_USERS_REPLICAS", "3")
+        running = open_stack("local", state=tmp_path_factory.mktemp("replicated"), port_base=base)
+    running.up(lambda line: None)
+    yield running
+    running.down(volumes=True)
+    ports.give_back(base)
+
+
+@pytest.fixture
+def replicated_control(replicated_stack: Stack) -> Iterator[Control]:
+    """Its flags; every flag is back at its default, and every instance runs, when the test ends."""
+    plane = Control(replicated_stack.internal_urls(), replicated_stack.token())
+    yield plane
+    for service in replicated_stack.status():
+        if not service.healthy and service.internal_port:
+            replicated_stack.start(service.name)
+    plane.set_flags(dict.fromkeys(plane.flags()))
+
+
+@pytest.fixture
+def replicated_client(replicated_stack: Stack) -> Client:
+    return Client(replicated_stack.base_url())

@@ -14,7 +14,7 @@ from costlab.lab.metrics import DATASTORES
 from costlab.lab.probes import counters, machine, sockets
 from costlab.lab.probes.database import DatabaseProbe, Seen
 from costlab.lab.probes.orders import OrdersProbe
-from costlab.stack import Stack
+from costlab.stack import Stack, replicas
 from costlab.stack.control import Control
 
 
@@ -54,7 +54,7 @@ class Probes:
         self._stack = stack
         self._control = control
         self._services = list(stack.internal_urls())
-        self._counted = {*self._services, *DATASTORES}
+        self._counted = {*map(replicas.service_of, self._services), *DATASTORES}
         self._database = DatabaseProbe(stack.dsn())
         self._orders = OrdersProbe(stack.dsn("postgres"))
 
@@ -79,7 +79,7 @@ class Probes:
         """What happened since ``before``."""
         quick = self._reading({}, {})
         statements = self._database.read()
-        rising = counters.rise(before.counters, counters.read(self._control, self._services))
+        rising = counters.by_service(counters.rise(before.counters, counters.read(self._control, self._services)))
         # These come last: the status asks every service, and the orders wait for the worker.
         time_wait = sockets.time_wait(row.pid for row in self._stack.status() if row.pid)
         placed, lost = self._orders.since(before.last_order)

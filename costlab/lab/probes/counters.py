@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from costlab.stack import replicas
 from costlab.stack.control import Control
 
 _KEPT = ("costlab_", "http_server_response_body_bytes", "http_client_request_duration")
@@ -9,13 +10,23 @@ _RISING = ("_total", "_sum", "_count")
 
 
 def read(control: Control, services: Iterable[str]) -> dict[str, float]:
-    """Every counter of ``services``, as 'orders costlab_orders_placed_total{outcome="created"}'."""
+    """Every counter of each instance of ``services``, as 'orders costlab_orders_placed_total{outcome="created"}'."""
     return {
         f"{service} {name}{_braced(labels)}": value
         for service in services
         for name, labels, value in control.metrics(service)
         if name.endswith(_RISING) and name.startswith(_KEPT)
     }
+
+
+def by_service(rises: Mapping[str, float]) -> dict[str, float]:
+    """``rises`` with those of all instances of a service added up."""
+    sums: dict[str, float] = {}
+    for key, value in rises.items():
+        instance, counter = key.split(" ", 1)
+        service = f"{replicas.service_of(instance)} {counter}"
+        sums[service] = sums.get(service, 0.0) + value
+    return sums
 
 
 def _braced(labels: Mapping[str, str]) -> str:

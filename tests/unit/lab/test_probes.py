@@ -35,6 +35,12 @@ def test_only_counters_of_ours_are_read():
     }
 
 
+def test_counters_of_all_instances_of_a_service_are_added_up():
+    rises = {"users x_total": 1.0, "users-2 x_total": 2.0, 'users-3 x_total{a="b"}': 4.0, "cache-proxy x_total": 8.0}
+    added = {"users x_total": 3.0, 'users x_total{a="b"}': 4.0, "cache-proxy x_total": 8.0}
+    assert counters.by_service(rises) == added
+
+
 def test_a_counter_of_a_block_is_summed_over_services_and_labels():
     block = synthetic.block(
         1, "ttl", counters={'a x_total{outcome="hit"}': 2.0, 'b x_total{outcome="miss"}': 3.0, "b xy_total": 7.0}

@@ -557,3 +557,88 @@ def test_an_impatient_caller_cannot_have_the_upstream_refused_to_others(serve, c
     server.forget_script()
     assert {client.get("/").status for _ in range(20)} == {200}
     done.set()
+
+
+@pytest.fixture
+def call_all(set_flags):
+    """A client for several servers at once: ``call_all([one, other]).get("/")``."""
+    clients = []
+
+    def client(servers, **values):
+        flags, urls = set_flags(**values), ",".join(server.url for server in servers)
+        clients.append(HttpClient("peer", urls, flags, Tracing("test", flags, None)))
+        return clients[-1]
+
+    yield client
+    for client_ in clients:
+        client_.close()
+
+
+def nobody():
+    """A server that has gone: connections to it are refused."""
+    server = Server([])
+    server.close()
+    return server
+
+
+def test_several_replicas_are_asked_in_turn_each_over_a_connection_of_its_own(serve, call_all):
+    servers = [serve(), serve(), serve()]
+    client = call_all(servers)
+    for _ in range(9):
+        assert client.get("/").body == b"ok"
+    assert [len(server.requests) for server in servers] == [3, 3, 3]
+    assert [server.connections for server in servers] == [1, 1, 1]
+    assert servers[1].requests[0].split(b"\r\n")[1] == f"host: {servers[1].url[7:]}".encode()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
+def test_a_request_that_could_not_be_sent_goes_to_another_replica_whatever_it_asks_for(serve, call_all, method):
+    server = serve()
+    client = call_all([nobody(), server, nobody()])
+    for _ in range(6):
+        assert client.request(method, "/").body == b"ok"
+    assert len(server.requests) == 6
+
+
+def test_a_connection_that_breaks_is_tried_elsewhere_for_a_safe_method_only(serve, call_all):
+    breaking, server = serve(then=lambda link: None), serve()
+    client = call_all([breaking, server])
+    assert {client.get("/").body for _ in range(4)} == {b"ok"}
+    assert len(breaking.requests) == 2
+    failed = 0
+    for _ in range(4):
+        try:
+            client.request("POST", "/")
+        except UpstreamUnreachable:
+            failed += 1
+    assert failed == 2
+    assert len(breaking.requests) == 4
+
+
+def test_with_every_replica_gone_the_call_ends_once_each_was_tried(call_all):
+    with pytest.raises(UpstreamUnreachable):
+        call_all([nobody(), nobody()]).get("/")
+
+
+def test_a_retry_asks_another_replica(serve, call_all):
+    failing, server = serve(then=FAILED), serve()
+    client = call_all([failing, server], **RETRY, **{"http.retry_attempts": 2})
+    for _ in range(6):
+        assert client.get("/").body == b"ok"
+
+
+def test_a_post_on_an_idle_connection_that_was_closed_is_sent_on_a_new_one(serve, call):
+    """The other side closed it before anything was sent, so nothing can happen twice."""
+    closed = threading.Event()
+
+    def answer_and_close(link):
+        link.sendall(OK)
+        link.shutdown(socket.SHUT_RDWR)
+        closed.set()
+
+    server = serve(answer_and_close)
+    client = call(server)
+    client.get("/")
+    assert closed.wait(5)
+    assert client.request("POST", "/", body=b"1").body == b"ok"
+    assert len(server.requests) == 2

@@ -2,11 +2,12 @@
 
 import pytest
 
-from costlab.service.settings import PostgresUrl, ServiceSettings, load
+from costlab.service.settings import HttpUrls, PostgresUrl, ServiceSettings, load
 
 
 class Settings(ServiceSettings):
     database_url: PostgresUrl
+    users_url: HttpUrls = "http://users:8000"
 
 
 @pytest.fixture
@@ -32,6 +33,9 @@ def test_good_settings_are_taken(environment):
         ("COSTLAB_PROCESSES", "two", "valid integer"),
         ("COSTLAB_REDIS_URL", "http://x", "redis"),
         ("COSTLAB_DATABASE_URL", "mysql://x/y", "postgresql"),
+        ("COSTLAB_USERS_URL", "users:8000", "one URL, or several with commas"),
+        ("COSTLAB_USERS_URL", "http://a:1,ftp://b:2", "one URL, or several with commas"),
+        ("COSTLAB_USERS_URL", "http://a:1,", "one URL, or several with commas"),
         ("COSTLAB_LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
     ],
 )
@@ -45,6 +49,11 @@ def test_a_wrong_one_ends_the_process_with_one_line(environment, capsys, variabl
     assert line.startswith("users: cannot start: ")
     assert variable in line
     assert says in line
+
+
+def test_an_upstream_is_one_url_or_several(environment):
+    environment.setenv("COSTLAB_USERS_URL", "http://127.0.0.1:8141, http://127.0.0.1:8142/")
+    assert load(Settings, "users").users_url == "http://127.0.0.1:8141,http://127.0.0.1:8142"
 
 
 def test_what_was_given_is_not_repeated_since_it_may_hold_a_password(environment, capsys):
