@@ -5,6 +5,7 @@ Charts are drawn by Plotly from one script file beside the reports of a folder, 
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +13,7 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from costlab.lab import charts, words
+from costlab.lab import charts, metrics, words
 from costlab.lab.bill import Bill
 from costlab.lab.conclusion import Conclusion
 from costlab.lab.guards import WORDS
@@ -39,12 +40,15 @@ def render(result: Result) -> str:
     parts = [_head(result)]
     figures: dict[str, charts.Figure] = {}
     if conclusion is not None:
-        parts += [_verdict(result, conclusion), *_effects(result, conclusion, figures)]
+        parts.append(_verdict(result, conclusion))
+    parts.append(_variants(result))
+    if conclusion is not None:
+        parts += [_rounds(result, conclusion, figures), *_effects(result, conclusion, figures)]
     if result.blocks:
         parts += _times(result, figures)
     if conclusion is not None and conclusion.bill is not None:
         parts += _bill(result, conclusion.bill, figures)
-    parts += [_statements(result), _guards(result), _variants(result), _where(result)]
+    parts += [_statements(result), _guards(result), _noise(result), _blocks(result), _where(result)]
     return _template().substitute(
         title=escape(f"{result.day}: {result.experiment.title}"),
         colour=_COLOURS[conclusion.verdict.word] if conclusion is not None else "#667085",
@@ -60,7 +64,7 @@ def _template() -> Template:
 
 def _head(result: Result) -> str:
     form = result.form
-    kind = "quick form" if result.quick else "full form"
+    kind = ("A/A run, " if result.twins else "") + ("quick form" if result.quick else "full form")
     status = "" if result.status == "complete" else f" This run was {result.status}."
     return (
         f'<p class="soft">costlab, day {escape(result.day)}</p><h1>{escape(result.experiment.question)}</h1>'
@@ -97,6 +101,24 @@ def _list(lines: Sequence[str], style: str = "") -> str:
     return f'<ul class="{style}">' + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
 
 
+def _rounds(result: Result, conclusion: Conclusion, figures: dict[str, charts.Figure]) -> str:
+    primary = result.experiment.primary
+    effect = conclusion.effect(primary.metric, primary.variant)
+    if not effect.ratios:
+        return ""
+    limit = primary.threshold()
+    if not effect.exact and result.noise is not None:
+        limit = max(limit, result.noise.floors.get(primary.metric, 0.0))
+    figures["rounds"] = charts.rounds(result.experiment, effect, limit)
+    shade = "its range" if effect.exact else "its 95 % interval"
+    return _section(
+        f"Round by round: {words.title(primary.metric)}, {primary.variant} against {result.experiment.baseline}",
+        f"Each bar is one pair of blocks with the same requests. Line: the estimate; shade: {shade}; "
+        f"dashed: what matters, {100 * limit:.3g} %.",
+        _place("rounds"),
+    )
+
+
 def _effects(result: Result, conclusion: Conclusion, figures: dict[str, charts.Figure]) -> Iterable[str]:
     for i, variant in enumerate(result.experiment.names()[1:]):
         figures[f"effects{i}"] = charts.effects(result.experiment, conclusion, variant)
@@ -125,18 +147,26 @@ def _effects(result: Result, conclusion: Conclusion, figures: dict[str, charts.F
 def _times(result: Result, figures: dict[str, charts.Figure]) -> Iterable[str]:
     counted = [block for block in result.blocks if not block.repeated]
     figures["distribution"] = charts.distribution(result.experiment, counted)
+    figures["tail"] = charts.tail(result.experiment, counted)
     yield _section(
-        "Latency", "Counted from the moment a request was due, whatever the server did.", _place("distribution")
+        "Latency",
+        "Counted from the moment a request was due, whatever the server did. Above, the share of requests answered "
+        "within a time; below, the share that took longer, so that the slowest can be seen.",
+        _place("distribution") + _place("tail"),
     )
     figures["series"] = charts.series(result.experiment, result.blocks)
-    yield _section("Over time", "Median (solid) and 95th percentile (dotted) of each second.", _place("series"))
+    broken = " Red: a fault was in force." if any(block.faults for block in result.blocks) else ""
+    note = f"Median (solid) and 95th percentile (dotted) of each second.{broken}"
+    yield _section("Over time", note, _place("series"))
     figures["cpu"] = charts.processor_time(result.experiment, counted)
     yield _section("Where the CPU goes", "All processes of a service, over the measured stretch.", _place("cpu"))
 
 
 def _bill(result: Result, bill: Bill, figures: dict[str, charts.Figure]) -> Iterable[str]:
     names = result.experiment.names()
+    figures["parts"] = charts.parts(result.experiment, bill)
     figures["cost"] = charts.cost(result.experiment, bill)
+    figures["sensitivity"] = charts.sensitivity(result.experiment, bill)
     given = bill.assumptions
     rows = [[purpose, *(words.dollars(cost) for cost in costs)] for purpose, costs in bill_rows(bill, names)]
     own = [bill.variants[name] for name in names]
@@ -146,17 +176,16 @@ def _bill(result: Result, bill: Bill, figures: dict[str, charts.Figure]) -> Iter
         ["of it when idle", *(words.dollars(variant.idle_usd) for variant in own)],
         [f"total in steps of {given.vcpu_step:g} vCPU per service", *(words.dollars(v.in_steps_usd) for v in own)],
     ]
-    moved = [
-        [line.assumption, *(words.dollars(line.difference[name], sign=True) for name in names[1:])]
-        for line in bill.sensitivity
-    ]
     yield _section(
         f"The bill: USD per month, {bill.sheet.title}",
         ". ".join(map(escape, [*bill_words(bill).splitlines(), assumed_words(bill)])) + ".",
         _table(["", *names], rows, numbers=range(1, len(names) + 1), strong={len(rows) - 4})
+        + _place("parts")
+        + "<h2>With more or less traffic</h2>"
         + _place("cost")
-        + "<h2>If an assumption is another</h2><p class='soft'>Difference to the baseline, USD per month.</p>"
-        + _table(["assumption", *names[1:]], moved, numbers=range(1, len(names)))
+        + "<h2>If an assumption is another</h2><p class='soft'>R: requests per user and day; F: peak over mean; "
+        + "u: how busy a vCPU may be; sheet: the prices of another provider.</p>"
+        + _place("sensitivity")
         + f"<h2>Assumptions</h2><p class='soft'>{escape(_assumptions(bill))}</p><h2>Prices</h2>"
         + _table(["service", "unit", "USD", "source", "seen"], _prices(bill), numbers=[2]),
     )
@@ -205,6 +234,44 @@ def _guards(result: Result) -> str:
         rows.append([text, words.percent(max(values)) if values else "-", f"{100 * seen[0].limit:g} %", outcome])
     note = "The worst block of the run. Broken guards are repeated beside the verdict."
     return _section("Guards", note, _table(["", "worst", "limit", ""], rows, numbers=[1, 2], alarm=3)) if rows else ""
+
+
+def _noise(result: Result) -> str:
+    """What the machine reported for a change that is none, on the day of the run."""
+    if result.twins:
+        return _section("Noise floor", "This is an A/A run: both variants are the same. What differs is noise.", "")
+    if result.noise is None:
+        return _section(
+            "Noise floor", "No A/A run preceded this one, so the threshold is the declared effect alone.", ""
+        )
+    rows = [
+        [words.title(name), words.percent(floor), "decides" if name == result.experiment.primary.metric else ""]
+        for name, floor in result.noise.floors.items()
+    ]
+    note = (
+        f"The baseline against itself on this machine, {result.noise.measured}, {result.noise.rounds} rounds of "
+        f"{result.noise.block_seconds:g} s: as far as the 95 % interval of a change that is none reached."
+    )
+    return _section("Noise floor", escape(note), _table(["", "floor", ""], rows, numbers=[1]))
+
+
+def _blocks(result: Result) -> str:
+    """Every block in the order in which it ran."""
+    rows = []
+    for block in sorted(result.blocks, key=lambda block: block.started_at):
+        broken = ", ".join(guard.name for guard in block.guards if guard.kept is False)
+        started = datetime.fromtimestamp(block.started_at, UTC).strftime("%H:%M:%S")
+        repeated = " (repeated, not counted)" if block.repeated else ""
+        p50 = metrics.named("p50_ms").read(block, ())
+        figures = [f"{block.planned:,}", f"{block.succeeded:,}", f"{block.dropped:,}", words.figure("p50_ms", p50)]
+        rows.append(
+            [str(block.round), block.variant + repeated, started, *figures, f"broken: {broken}" if broken else ""]
+        )
+    if not rows:
+        return ""
+    headings = ["round", "variant", "UTC", "planned", "succeeded", "dropped", "p50", "guards"]
+    table = _table(headings, rows, numbers=range(3, 7), alarm=7)
+    return _section("Every block", "", f"<details><summary>{len(rows)} blocks</summary>{table}</details>")
 
 
 def _variants(result: Result) -> str:

@@ -119,9 +119,9 @@ def bill_words(bill: Bill) -> str:
 def assumed_words(bill: Bill) -> str:
     """What of the bill the run did not measure."""
     if bill.assumed is None:
-        return "assumed and not measured: PostgreSQL's memory and disk, bytes of a span; logs are not in it"
+        return "Assumed and not measured: PostgreSQL's memory and disk, bytes of a span; logs are not in it"
     logged = any(row.ChargeDescription == "logs" for variant in bill.variants.values() for row in variant.rows)
-    return f"assumed and not measured: {', '.join(bill.assumed)}" + ("" if logged else "; no log bytes were counted")
+    return f"Assumed and not measured: {', '.join(bill.assumed)}" + ("" if logged else "; no log bytes were counted")
 
 
 def verdict_panel(result: Result, conclusion: Conclusion) -> Panel:

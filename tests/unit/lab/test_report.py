@@ -3,13 +3,19 @@
 import io
 import json
 import re
+import shutil
+import subprocess
 
 import pytest
 from rich.console import Console
 
-from costlab.lab import report, result, table
+from costlab.lab import charts, report, result, table
+from costlab.lab.block import FaultSeen
+from costlab.lab.catalogue import ROOT
 from costlab.lab.conclusion import conclude
+from costlab.lab.pricing import quantities
 from tests.unit.lab import synthetic
+from tests.unit.lab.test_pricing import GIVEN, USED
 
 
 @pytest.fixture
@@ -46,8 +52,83 @@ def test_question_verdict_bill_guards_and_machine_are_in_it(made):
 def test_every_chart_has_its_place(made):
     page = report.render(made)
     names = figures_of(page)
-    assert set(names) == {"effects0", "distribution", "series", "cpu", "cost"}
+    expected = {"rounds", "effects0", "distribution", "tail", "series", "cpu", "parts", "cost", "sensitivity"}
+    assert set(names) == expected
     assert all(f'<div id="{name}"></div>' in page for name in names)
+
+
+def test_faults_are_marked_where_they_were_in_force(made):
+    broken = [FaultSeen(fault="latency", on="orders", edge="postgres", at=2.0, until=5.0)]
+    blocks = [block.model_copy(update={"faults": broken}) for block in made.blocks]
+    layout = figures_of(report.render(made.model_copy(update={"blocks": blocks})))["series"]["layout"]
+    start = min(block.started_at for block in blocks)
+    expected = [(b.started_at - start + 2, b.started_at - start + 5) for b in blocks]
+    assert [(shape["x0"], shape["x1"]) for shape in layout["shapes"]] == expected
+    assert [label["text"] for label in layout["annotations"]] == ["latency on orders postgres"]
+
+
+def test_without_a_fault_nothing_is_marked(made):
+    assert "shapes" not in figures_of(report.render(made))["series"]["layout"]
+
+
+def test_the_noise_floor_is_shown_and_moves_the_line_of_what_matters(made):
+    timed = made.experiment.model_copy(
+        update={"primary": made.experiment.primary.model_copy(update={"metric": "p50_ms"})}
+    )
+    noise = result.Noise(measured="2026-01-02T01:00:00Z", rounds=5, block_seconds=7, floors={"p50_ms": 0.25})
+    page = report.render(made.model_copy(update={"experiment": timed, "noise": noise}))
+    assert "25.0 %" in page
+    shapes = figures_of(page)["rounds"]["layout"]["shapes"]
+    assert [shape["y0"] for shape in shapes[:2]] == pytest.approx([25, -20])
+    assert "No A/A run preceded this one" in report.render(made)
+    assert "This is an A/A run" in report.render(made.model_copy(update={"twins": True}))
+
+
+def test_every_round_has_its_bar_between_the_ends_of_the_axis(made):
+    figure = figures_of(report.render(made))["rounds"]
+    assert figure["data"][0]["y"] == pytest.approx([-30.0] * 3)
+    low, high = figure["layout"]["yaxis"]["range"]
+    assert low < -30 < 5 < high
+
+
+def test_the_tail_begins_with_all_requests_and_ends_with_the_slowest(made):
+    for line in figures_of(report.render(made))["tail"]["data"]:
+        assert line["y"][0] == 100
+        assert min(line["y"]) > 0
+
+
+def test_the_parts_of_the_bill_add_up_to_its_total(made):
+    parts = figures_of(report.render(made))["parts"]["data"]
+    for i, name in enumerate(made.experiment.names()):
+        assert sum(part["x"][i] for part in parts) == pytest.approx(made.conclusion.bill.variants[name].usd)
+
+
+def test_every_row_of_a_bill_has_a_colour_of_its_own():
+    purposes = [purpose for purpose, _, _ in quantities(USED, GIVEN).values()]
+    assert set(purposes) == set(charts._ROW_COLOURS)
+    assert len(set(charts._ROW_COLOURS.values())) == len(purposes)
+
+
+def test_old_results_have_a_report_too():
+    for path in sorted((ROOT / "benchmarks").glob("[0-9][0-9]-*/*.json")):
+        stored = result.load(path)
+        assert stored.experiment.title in report.render(stored)
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no chromium here to look at a page with")
+def test_a_browser_draws_every_chart_and_complains_of_nothing(made, tmp_path):
+    report.write(made, tmp_path / "report.html")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
+    command += [
+        "--enable-logging=stderr",
+        "--virtual-time-budget=10000",
+        "--dump-dom",
+        f"file://{tmp_path}/report.html",
+    ]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert [line for line in seen.stderr.splitlines() if ":CONSOLE" in line] == []
+    for name in figures_of(report.render(made)):
+        assert re.search(rf'<div id="{name}" class="js-plotly-plot"', seen.stdout), name
 
 
 def test_text_from_files_cannot_become_markup(made):
