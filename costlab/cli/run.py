@@ -1,18 +1,21 @@
-"""``costlab run|demo``: run a day on a stack."""
+"""``costlab run|new-day|demo``: run a day on a stack, or write one."""
 
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from costlab.cli.run_all import run_all
 from costlab.lab import catalogue, experiment, noise, report, result, table
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import FlagValue
 from costlab.lab.load import GENERATORS
+from costlab.lab.new_day import new_day
 from costlab.lab.progress import Progress
 from costlab.lab.result import Result
 from costlab.lab.session import Place, Wish, resume, run_day, run_noise, stopped_by_signals
@@ -27,12 +30,12 @@ Target = Annotated[str, typer.Option(help="Where the stack runs: local or compos
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    for name, command in (("run", run), ("demo", demo)):
+    for name, command in (("run", run), ("new-day", new), ("demo", demo)):
         app.command(name)(command)
 
 
 def run(
-    day: Annotated[str, typer.Argument(help="A day by number or name: 11, 11-caching or caching.")],
+    day: Annotated[str, typer.Argument(help="A day by number or name: 11, 11-caching or caching; or all.")],
     path: Annotated[Path | None, typer.Argument(metavar="[RESULT]", help="With --resume: which run.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter blocks; the verdict says so.")] = False,
     rounds: Annotated[int | None, typer.Option(min=1, max=200, help="Rounds instead of the day's own.")] = None,
@@ -66,11 +69,27 @@ def run(
         return
     if path is not None:
         raise LabError(f"{path}: a result is only named to go on with it (--resume)")
-    found = catalogue.find(day)
     wish = Wish(quick, rounds, seed, generator or "auto", _flags(given or []), noise=False if floor is False else None)
-    experiment.load(found.file).with_flags(wish.flags)
+    chosen = catalogue.days() if day == "all" else [catalogue.find(day)]
+    if day != "all":
+        experiment.load(chosen[0].file).with_flags(wish.flags)
     with _running(open_stack(target), console, start=up, keep=keep) as stack:
-        _run_and_show(found, wish, stack, console, only_noise=floor is True)
+        run_one = partial(_run_and_show, wish=wish, stack=stack, console=console, only_noise=floor is True)
+        if day != "all":
+            run_one(chosen[0])
+        elif not run_all(chosen, run_one, console):
+            raise typer.Exit(1)
+
+
+def new(
+    number: Annotated[int, typer.Argument(help="1 to 99, and not taken.")],
+    title: Annotated[str, typer.Argument(help="What it is about; its folder is named after it.")],
+) -> None:
+    """Write a new day that runs as it stands: experiments/NN-title with experiment.toml and lesson."""
+    made = new_day(number, title)
+    typer.echo(made.file)
+    typer.echo(made.folder / "README.md")
+    typer.echo(f"costlab run {number} --quick runs it; then make it yours")
 
 
 def demo() -> None:
@@ -141,6 +160,7 @@ def _run_and_show(day: catalogue.Day, wish: Wish, stack: Stack, console: Console
     with _watched(stack, console) as place:
         path, finished = run_noise(day, wish, place) if only_noise else run_day(day, wish, place)
     _show(finished, path, console)
+    return finished
 
 
 def _resume_and_show(day: catalogue.Day, path: Path, stack: Stack, console: Console) -> None:
