@@ -1,4 +1,4 @@
-"""``costlab up|down|status|logs|doctor``: start a stack, look at it, stop it."""
+"""``costlab up|down|restart|status|logs|doctor``: start a stack, look at it, restart what it runs, stop it."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from costlab.failure import Failure
-from costlab.stack import ROOT, ServiceStatus, doctor, open_stack, replicas
+from costlab.stack import ROOT, ServiceStatus, doctor, open_stack, replicas, restarting
 from costlab.stack.chaos import Chaos
 
 Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
@@ -27,7 +27,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
-    for name, command in (("up", up), ("down", down), ("status", status), ("logs", logs), ("doctor", examine)):
+    commands = {"up": up, "down": down, "restart": restart, "status": status, "logs": logs, "doctor": examine}
+    for name, command in commands.items():
         app.command(name)(command)
 
 
@@ -58,6 +59,17 @@ def down(
     """Stop the stack; returns when all its processes are gone. Its data stays."""
     open_stack(target).down(volumes=volumes)
     typer.echo("the stack is down" + (", its data removed" if volumes else ""))
+
+
+def restart(
+    service: Annotated[str, typer.Argument(help="A service, all its instances; one instance (users-2); or all.")],
+    rolling: Annotated[
+        bool, typer.Option("--rolling", help="One instance after the other, each once the last is ready.")
+    ] = False,
+    target: Target = "local",
+) -> None:
+    """Restart a service; returns when it is ready. How its instances go is the flag service.shutdown."""
+    restarting.restart(open_stack(target), service, rolling, typer.echo)
 
 
 def status(target: Target = "local", as_json: AsJson = False) -> None:

@@ -38,6 +38,7 @@ from costlab.service.profiling import Profiling
 from costlab.service.readiness import Check
 from costlab.service.replica_set import Picker
 from costlab.service.settings import ServiceSettings
+from costlab.service.shutdown import KINDS, Shutdown
 from costlab.service.slots import Slots
 from costlab.service.tracing import Tracing
 
@@ -158,6 +159,11 @@ class Service:
     def _routes(self) -> list[str]:
         """The routes of the service's own: of Flask's, those that are not about its health."""
         return [rule.rule for rule in self.app.url_map.iter_rules() if rule.rule not in health.PATHS]
+
+    def leave(self) -> Shutdown:
+        """Be ready no longer; how to go."""
+        self._health.leave()
+        return KINDS[self.flags["service.shutdown"]]
 
     def preload(self) -> None:
         """Load what the worker processes can share, before they are forked."""

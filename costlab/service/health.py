@@ -27,6 +27,7 @@ class Health:
         self._own: dict[str, Check] = {}
         self._dependencies: dict[str, BoundedCheck] = {}
         self._fail_open = FailOpen()
+        self._leaving = False
 
     def add(self, name: str, check: Check, dependency: bool) -> None:
         """``check`` raises when the process, or what it depends on, cannot do its work."""
@@ -34,6 +35,10 @@ class Health:
             self._dependencies[name] = BoundedCheck(check)
         else:
             self._own[name] = check
+
+    def leave(self) -> None:
+        """Never be ready again: this replica is on its way out."""
+        self._leaving = True
 
     def blueprint(self) -> Blueprint:
         """The routes /livez and /readyz."""
@@ -54,6 +59,8 @@ class Health:
         """Whether to send this replica requests, and the document that says why."""
         probe = self._flags["service.probe"]
         own = {name: perform(check) for name, check in self._own.items()}
+        if self._leaving:
+            own["shutdown"] = Result("This replica is leaving.", 0.0)
         asked = {} if probe == "shallow" else ask(self._dependencies)
         failed = [name for name, result in asked.items() if not result.ok]
         # Also in mode deep, so that it is known how long something has failed when the mode changes.

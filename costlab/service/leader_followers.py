@@ -33,9 +33,10 @@ from gunicorn.http import errors, wsgi
 from gunicorn.http.body import LengthReader
 from gunicorn.http.message import Request
 from gunicorn.workers.base import Worker
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from costlab.service import problem
+from costlab.service import lifecycle, logs, problem
+from costlab.service.shutdown import Leaving
 
 # One event for one thread; the descriptor is silent then, until that thread arms it again.
 _ONE_SHOT = select.EPOLLIN | select.EPOLLONESHOT
@@ -119,6 +120,12 @@ class Connection(TConn):
         self._poll = select.poll()
         self._poll.register(self.sock, select.POLLIN)
 
+    def has_data(self) -> bool:
+        """Whether something of a request has come. For a thread that does not own the connection."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(0))
+
     def has_next(self, others_may_wait: bool) -> bool:
         """Whether the leader goes on with this connection: a client is often faster than the way back into the epoll
         set, which would then wake a second thread while this one is still running. A request that has been read
@@ -137,6 +144,7 @@ class LeaderFollowersWorker(ThreadWorker):
         self._connections: set[Connection] = set()
         # Those waiting for a request, by descriptor. Whoever takes one out owns it.
         self._waiting: dict[int, Connection] = {}
+        self._accepting = True
         self._full = False
         self._ended = False
         Worker.init_process(self)
@@ -189,7 +197,7 @@ class LeaderFollowersWorker(ThreadWorker):
         return not response.should_close()
 
     def run(self) -> None:
-        """Serve until told to stop, then finish what was begun."""
+        """Serve until told to stop, then leave as shutdown.py says."""
         for descriptor, listener in self._listeners.items():
             listener.setblocking(False)
             self._epoll.register(descriptor, _ONE_SHOT)
@@ -199,7 +207,8 @@ class LeaderFollowersWorker(ThreadWorker):
             self._tick(TICK_SECONDS)
             self._expire(time.monotonic())
             self._cut_off(time.monotonic())
-        self._stop()
+        shutdown = lifecycle.leave(self.wsgi)
+        self._leave(Leaving(shutdown, time.monotonic(), self.cfg.graceful_timeout))
 
     def _keepalive_after(self, conn: TConn, keepalive: bool) -> bool:
         """Whether ``conn`` can be kept: what the service did not read of a body is read now, if there is any."""
@@ -220,7 +229,7 @@ class LeaderFollowersWorker(ThreadWorker):
     def _lead(self, descriptor: int) -> None:
         listener = self._listeners.get(descriptor)
         connection = self._waiting.pop(descriptor, None)
-        if listener is not None and self.alive:
+        if listener is not None and self._accepting:
             self._accept(descriptor, listener)
         elif connection is not None:
             self._serve(connection)
@@ -231,19 +240,22 @@ class LeaderFollowersWorker(ThreadWorker):
         except (BlockingIOError, ConnectionAbortedError):  # another process was faster, or the client went away
             link = None
         except OSError:  # no descriptors left, for instance: do not spin
-            if not self.alive:
+            if not self._accepting:
                 return
             self.log.exception("Cannot accept a connection")
             time.sleep(STOP_TICK_SECONDS)
             link = None
         if link is not None:
-            connection = Connection(self.cfg, link, address, listener.getsockname())
-            connection.data_ready = True  # it is served once it can be read, never waited for
-            self._connections.add(connection)
-            self._await_request(connection, self._epoll.register)
+            self._welcome(link, address, listener)
         self._full = len(self._connections) >= self.worker_connections
-        if self.alive and not self._full:
+        if self._accepting and not self._full:
             self._epoll.modify(descriptor, _ONE_SHOT)
+
+    def _welcome(self, link: socket.socket, address: object, listener: socket.socket) -> None:
+        connection = Connection(self.cfg, link, address, listener.getsockname())
+        connection.data_ready = True  # it is served once it can be read, never waited for
+        self._connections.add(connection)
+        self._await_request(connection, self._epoll.register)
 
     def _serve(self, connection: Connection) -> None:
         keep, served = True, 0
@@ -267,7 +279,7 @@ class LeaderFollowersWorker(ThreadWorker):
     def _close(self, connection: Connection) -> None:
         self._connections.discard(connection)
         connection.close(graceful=True)
-        if self._full and self.alive:
+        if self._full and self._accepting:
             self._full = False
             for descriptor in self._listeners:
                 self._epoll.modify(descriptor, _ONE_SHOT)
@@ -292,16 +304,43 @@ class LeaderFollowersWorker(ThreadWorker):
         if select.select([self.PIPE[0]], [], [], seconds)[0]:
             os.read(self.PIPE[0], 4096)
 
-    def _stop(self) -> None:
-        """Refuse new connections; finish requests within the grace time, and close idle connections after a moment
-        in which a client may have begun to send one."""
-        for descriptor, listener in self._listeners.items():
-            self._epoll.unregister(descriptor)
-            listener.close()
-        stopped = time.monotonic()
-        while self._connections and time.monotonic() < stopped + self.cfg.graceful_timeout:
+    def _leave(self, leaving: Leaving) -> None:
+        """Accept, finish and close for as long as ``leaving`` allows; each answer ends its connection by now."""
+        began = time.monotonic()
+        while leaving.accepts(time.monotonic()):
             self._tick(STOP_TICK_SECONDS)
             self._cut_off(time.monotonic())
-            if time.monotonic() > stopped + STOP_KEEPALIVE_LINGER:
-                self._expire(math.inf)
+        self._refuse()
+        while not leaving.over(time.monotonic(), len(self._connections)):
+            if not leaving.keeps_idle(time.monotonic()):
+                self._close_idle()
+            self._tick(STOP_TICK_SECONDS)
+            self._cut_off(time.monotonic())
         self._ended = True
+        cut = self._cut()
+        logs.get("shutdown").info("shutdown.over", extra={"seconds": round(time.monotonic() - began, 2), "cut": cut})
+
+    def _refuse(self) -> None:
+        """Accept nothing new, but for those who have connected already and were not looked at."""
+        self._accepting = False
+        for descriptor, listener in self._listeners.items():
+            with contextlib.suppress(OSError):
+                while True:
+                    self._welcome(*listener.accept(), listener)
+            self._epoll.unregister(descriptor)
+            listener.close()
+
+    def _close_idle(self) -> None:
+        """End connections on which nothing has come."""
+        for connection in list(self._waiting.values()):
+            with contextlib.suppress(OSError):  # it has ended in the meantime
+                if not connection.has_data():
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def _cut(self) -> int:
+        """End every connection; on how many a request was under way."""
+        under_way = [connection for connection in list(self._connections) if connection not in self._waiting.values()]
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        return len(under_way)

@@ -7,11 +7,18 @@ preloaded app can be forked.
 from flask import Flask
 
 from costlab.service import metrics
+from costlab.service.shutdown import KINDS, Shutdown
 
 
 def start(app: Flask) -> None:
     """Called in a worker process once it is about to serve."""
     app.extensions["costlab"].start()
+
+
+def leave(app: object) -> Shutdown:
+    """Called in a worker process that has been told to stop; how it goes. From now on it is not ready."""
+    service = getattr(app, "extensions", {}).get("costlab")
+    return KINDS["drain"] if service is None else service.leave()
 
 
 def stop(app: Flask | None) -> None:

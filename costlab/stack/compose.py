@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from costlab.stack import ROOT, ServiceStatus, StackError, Usage, ports, replicas, wire
+from costlab.stack import ROOT, ServiceStatus, StackError, Usage, ports, replicas, restarting, wire
 from costlab.stack.docker_engine import Container, DockerEngine
 from costlab.stack.kept_faults import KeptFaults, end_all
 from costlab.stack.pausing import PausableContainer
@@ -157,6 +157,7 @@ class ComposeStack:
     def stop(self, service: str) -> None:
         """Stop ``service`` in an orderly way and leave it stopped."""
         KeptFaults(self.faults_folder, "process").end_on([service])
+        self._end_at_once([service])
         # The engine keeps no such time for a container; Compose reads it off the file.
         seconds = self._services[self._whole(service)].get("stop_grace_period", "10s").removesuffix("s")
         self._run_docker("stop", "--time", seconds, self._container(service).id)
@@ -176,12 +177,20 @@ class ComposeStack:
         whole = [name for name in together if set(self._instances_of(name)) <= set(services)]
         KeptFaults(self.faults_folder, "process").end_on(services)
         if whole:
+            self._end_at_once([instance for name in whole for instance in self._instances_of(name)])
             self._compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", *whole)
         for service in services:
             if self._whole(service) not in whole:
                 self.stop(service)
                 self.start(service)
         self._wait_healthy(services, lambda _line: None)
+
+    def _end_at_once(self, instances: Sequence[str]) -> None:
+        """Kill those of ``instances`` that run, where service.shutdown says so; PostgreSQL and Redis never."""
+        running = {name: container for name, container in self._containers().items() if container.running}
+        doomed = [running[name].id for name in instances if name in running and self._port(name, _INTERNAL)]
+        if doomed and restarting.shutdown_kind(self.redis_url()) == "kill":
+            self._run_docker("kill", *doomed)
 
     # Starting
 

@@ -19,11 +19,11 @@ import shutil
 import signal as signals
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from costlab.stack import ServiceStatus, StackError, Usage, log_files, ports, processes, wire
+from costlab.stack import ServiceStatus, StackError, Usage, log_files, ports, processes, restarting, wire
 from costlab.stack.binaries import postgres as find_postgres
 from costlab.stack.binaries import redis as find_redis
 from costlab.stack.binaries import toxiproxy as find_toxiproxy
@@ -175,7 +175,7 @@ class LocalStack:
         """Stop ``service`` in an orderly way and leave it stopped; returns when it is gone."""
         with self._of_running_stack(service):
             KeptFaults(self.faults_folder, "process").end_on([service])
-            self._supervisor.stop([service], STOP_SECONDS)
+            self._halt([service])
 
     def start(self, service: str) -> None:
         """Start ``service`` after ``stop``, as it was; returns when ready."""
@@ -189,7 +189,7 @@ class LocalStack:
             changed = [service for name, service in topology.services.items() if name in services]
             programs = [self._program(service) for service in changed]
             KeptFaults(self.faults_folder, "process").end_on(services)
-            self._supervisor.stop(services, STOP_SECONDS)
+            self._halt(services)
             for program in programs:
                 self._supervisor.write_script(program)
             bring_up(self._supervisor, changed, _say_nothing)
@@ -283,6 +283,19 @@ class LocalStack:
         return Program(service.name, [str(find_toxiproxy().program), *here], service.environment, folder=folder)
 
     # Stopping
+
+    def _halt(self, names: Sequence[str]) -> None:
+        """Stop them as the flag service.shutdown says; PostgreSQL and Redis always in an orderly way."""
+        at_once = restarting.shutdown_kind(self.redis_url()) == "kill"
+        doomed = [name for name in names if name not in EMBEDDED] if at_once else []
+        found = [process for name in doomed for process in _tree(self._programs().get(name))]
+        # Held still, so that nothing acts upon the supervisor's SIGTERM before it is killed.
+        processes.send(found, signals.SIGSTOP)
+        try:
+            self._supervisor.ask_to_stop(names)
+        finally:
+            processes.send(found, signals.SIGKILL)
+        self._supervisor.stop(names, STOP_SECONDS)
 
     def _stop(self) -> None:
         """Services first, then PostgreSQL, Redis and the supervisor; returns when all are gone."""

@@ -1,13 +1,49 @@
-"""Setting flags of a running stack, those included that only a new process can take over.
+"""Restarting services of a running stack: for flags that only a new process can take over, and one after the other.
 
 A flag of kind "restart" is recorded with the others; then every service that runs with another value is restarted.
+How an instance goes is the flag ``service.shutdown`` (costlab/service/shutdown.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from costlab.service.flags import Registry
-from costlab.stack import Stack
+from redis.exceptions import RedisError
+
+from costlab.service import redis_client
+from costlab.service.flags import FlagStore, Registry
+from costlab.stack import Stack, StackError, replicas
 from costlab.stack.control import Control
+
+EVERY = "all"
+
+
+def shutdown_kind(redis_url: str) -> str:
+    """What ``service.shutdown`` says; its default when Redis, which knows, does not answer."""
+    registry = Registry.load()
+    redis = redis_client.connect(redis_url)
+    try:
+        held = FlagStore(redis, registry).read()
+    except RedisError:
+        held = None
+    finally:
+        redis.close()
+    return str((held[1] if held else registry.defaults())["service.shutdown"])
+
+
+def instances(stack: Stack, service: str) -> list[str]:
+    """The instances of ``service`` (users, users-2, ...), that one instance, or with "all" those of every service."""
+    known = list(stack.internal_urls())
+    found = known if service == EVERY else [name for name in known if service in (name, replicas.service_of(name))]
+    if not found:
+        raise StackError(f"no service {service!r}; there are {', '.join(known)}, or {EVERY}")
+    return found
+
+
+def restart(stack: Stack, service: str, rolling: bool, report: Callable[[str], None]) -> None:
+    """Restart all instances of ``service`` together, or ``rolling``: each when the one before is ready again."""
+    names = instances(stack, service)
+    for group in [[name] for name in names] if rolling else [names]:
+        stack.restart(*group)
+        report(f"{', '.join(group)}: restarted, ready")
 
 
 def set_flags(stack: Stack, changes: Mapping[str, object]) -> tuple[int, list[str]]:

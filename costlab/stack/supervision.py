@@ -123,14 +123,18 @@ class Supervisor:
 
     def stop(self, names: Sequence[str], patience: float) -> None:
         """Stop them together and wait until none runs; supervisord itself kills what does not end in 25 seconds."""
-        for name, state in self.programs().items():
-            if name in names and state.state in ("STARTING", "RUNNING", "BACKOFF"):
-                self._call("stopProcess", name, False)
+        self.ask_to_stop(names)
         deadline = time.monotonic() + patience
         while running := [name for name, state in self.programs().items() if name in names and state.pid]:
             if time.monotonic() > deadline:
                 raise StackError(f"still running after {patience:.0f} s: {', '.join(running)}")
             time.sleep(0.03)
+
+    def ask_to_stop(self, names: Sequence[str]) -> None:
+        """Send them the signal to stop, and do not start them again when they end."""
+        for name, state in self.programs().items():
+            if name in names and state.state in ("STARTING", "RUNNING", "BACKOFF"):
+                self._call("stopProcess", name, False)
 
     def shutdown(self) -> None:
         """Stop everything and leave, without waiting."""

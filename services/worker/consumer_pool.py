@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from costlab.service import logs, metrics
 from costlab.service.flags import Flags
+from costlab.service.shutdown import KINDS
 from services.worker.consumer import Consumer
 from services.worker.pools import Pool
 from services.worker.pools.processes import ProcessPool
@@ -46,7 +47,7 @@ class ConsumerPool:
         self._keeper.start()
 
     def stop(self) -> None:
-        """Take no more jobs; returns when those in hand are done."""
+        """Take no more jobs; returns when those in hand are done, or as soon as service.shutdown wants it."""
         self._stopped = True
         self._changed.set()
         if self._keeper is not None:
@@ -68,7 +69,7 @@ class ConsumerPool:
             self._changed.wait(CHECK_SECONDS)
             self._changed.clear()
         if self._pool is not None:
-            self._pool.stop()
+            self._pool.stop(KINDS[self._flags["service.shutdown"]].finished)
 
     def _switch(self, kind: str, size: int) -> None:
         pool = self._pool

@@ -1,7 +1,8 @@
 """Where a worker's consumers run, one way per file (flag ``worker.pool``).
 
-``start`` begins to take jobs; ``stop`` takes no more and returns when those in hand are done, ``alive`` counts the
-consumers that run. A pool is started and stopped once; another kind or size is another pool.
+``start`` begins to take jobs; ``stop`` takes no more and returns when those in hand are done, or after ``patience``
+seconds, when others may take them over; ``alive`` counts the consumers that run. A pool is started and stopped once;
+another kind or size is another pool.
 """
 
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ class Pool(Protocol):
 
     def start(self) -> None: ...
 
-    def stop(self) -> None: ...
+    def stop(self, patience: float = STOP_SECONDS) -> None: ...
 
     def alive(self) -> int: ...
 

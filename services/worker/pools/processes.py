@@ -40,15 +40,15 @@ class ProcessPool:
         given = {f"{PREFIX}{name.upper()}": str(value) for name, value in self._settings if value is not None}
         self._prefork = subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | given)
 
-    def stop(self) -> None:
-        """Take no more jobs; returns when those in hand are done."""
+    def stop(self, patience: float = STOP_SECONDS) -> None:
+        """Take no more jobs; returns when those in hand are done, or after ``patience`` seconds."""
         if self._prefork is None:
             return
         self._prefork.stdin.close()
         try:
-            self._prefork.wait(STOP_SECONDS)
+            self._prefork.wait(patience)
         except subprocess.TimeoutExpired:
-            logs.get("consumer").warning("consumers.late", extra={"seconds": STOP_SECONDS})
+            logs.get("consumer").warning("consumers.late", extra={"seconds": patience})
             self._prefork.kill()
             self._prefork.wait()
         lifecycle.forget_dead_processes()

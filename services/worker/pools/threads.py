@@ -36,10 +36,10 @@ class ThreadPool:
             self._threads.append(thread)
             thread.start()
 
-    def stop(self) -> None:
-        """Take no more jobs; returns when those in hand are done."""
+    def stop(self, patience: float = STOP_SECONDS) -> None:
+        """Take no more jobs; returns when those in hand are done, or after ``patience`` seconds."""
         self._stopped.set()
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + patience
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 

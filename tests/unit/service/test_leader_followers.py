@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not hasattr(select, "epoll"), reason="needs epol
 
 APP = """
 import os, threading, time, pathlib
-from costlab.service import leader_followers
+from costlab.service import leader_followers, shutdown
 leader_followers.HEAD_SECONDS = float(os.environ["HEAD_SECONDS"])
 meeting = threading.Barrier(3)
 
@@ -50,18 +50,24 @@ def app(environ, start_response):
     body = str(os.getpid()).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
     return [body]
+
+class Service:
+    def leave(self):
+        return shutdown.KINDS[os.environ["SHUTDOWN"]]
+
+app.extensions = {"costlab": Service()}
 """
 
 
 class Server:
-    def __init__(self, folder, *options, head_seconds=10):
+    def __init__(self, folder, *options, head_seconds=10, shutdown="drain"):
         (folder / "app.py").write_text(APP)
         self.folder = folder
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
         worker = "costlab.service.leader_followers.LeaderFollowersWorker"
         command = ["gunicorn", "-k", worker, "-b", f"127.0.0.1:{self.port}", "--log-level", "warning", *options]
-        environment = os.environ | {"HEAD_SECONDS": str(head_seconds)}
+        environment = os.environ | {"HEAD_SECONDS": str(head_seconds), "SHUTDOWN": shutdown}
         self.log = (folder / "log").open("wb")
         self.process = subprocess.Popen(
             [sys.executable, "-m", *command, "app:app"], cwd=folder, stderr=self.log, env=environment
@@ -296,6 +302,47 @@ def test_a_request_that_outlasts_the_grace_time_is_cut_off(serve):
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(10) == 0
         assert link.recv(1) == b""
+
+
+def test_drain_still_accepts_for_a_second_and_every_answer_ends_its_connection(serve):
+    server = serve("--threads", "2", shutdown="drain")
+    with server.connect() as kept, server.connect() as busy:
+        assert exchange(kept)[0] == 200
+        send(busy, "/wait")
+        eventually((server.folder / "begun").exists)
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "connection: close" in server.ask()[1])
+        assert "connection: close" in exchange(kept)[1]
+        (server.folder / "go-on").touch()
+        assert receive(busy)[0] == 200
+    assert server.process.wait(10) == 0
+
+
+def test_term_accepts_nothing_and_keeps_nothing_idle_but_finishes_what_is_begun(serve):
+    server = serve("--threads", "2", shutdown="term")
+    with server.connect() as idle, server.connect() as busy:
+        assert exchange(idle)[0] == 200
+        send(busy, "/wait")
+        eventually((server.folder / "begun").exists)
+        server.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1) == b""
+        assert not server.listens()
+        (server.folder / "go-on").touch()
+        assert receive(busy)[0] == 200
+    assert server.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("kind", ["term", "kill"])
+def test_term_and_kill_cut_a_request_that_takes_longer_than_they_wait(serve, kind):
+    server = serve("--threads", "2", shutdown=kind)
+    with server.connect() as link:
+        send(link, "/wait")
+        eventually((server.folder / "begun").exists)
+        started = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        assert link.recv(1) == b""
+        assert time.monotonic() - started >= (1 if kind == "term" else 0)
+    assert server.process.wait(10) == 0
 
 
 def _established(pid):
