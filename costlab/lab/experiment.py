@@ -16,6 +16,8 @@ from costlab.lab import metrics
 from costlab.lab.errors import LabError
 from costlab.lab.metrics import DATASTORES
 from costlab.lab.toml_file import Closed, line_of, read
+from costlab.service.faults import BadFault
+from costlab.service.faults import Registry as Faults
 from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
 from costlab.stack.ports import COMPOSE_FILE, moved
 from costlab.stack.topology import INTERNAL, Topology
@@ -87,6 +89,27 @@ class State(Closed):
     restart: list[str] = Field(default_factory=list)
 
 
+class PlannedFault(Closed):
+    """Something broken on purpose ``at`` so many seconds into every block, for ``seconds``: see timeline.py.
+
+    The rest is what ``costlab chaos list`` says of the fault; ``seconds`` means nothing to one that is over at once.
+    """
+
+    at: Annotated[float, Field(ge=0, le=3600)]
+    seconds: Annotated[float, Field(ge=1, le=3600)] = 1
+    fault: Text
+    on: Text
+    edge: str = ""
+    route: str = ""
+    rate: Share | None = None
+    parameters: dict[str, FlagValue] = Field(default_factory=dict)
+
+    def document(self) -> dict[str, object]:
+        """As costlab.stack.chaos takes it."""
+        said = self.model_dump(exclude={"at", "seconds"}, exclude_none=True)
+        return {name: value for name, value in said.items() if value != ""} | {"ttl": self.seconds}
+
+
 class GuardLimits(Closed):
     """What a block must keep to for its figures to be trusted; all are shares."""
 
@@ -117,6 +140,7 @@ class Experiment(Closed):
     quick: Form
     state: State = State()
     guards: GuardLimits = GuardLimits()
+    faults: list[PlannedFault] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Experiment":
@@ -172,6 +196,8 @@ def load(path: Path) -> Experiment:
             _check_flag(path, registry, name, flag, value)
         _check_services(path, ("variants", name, "without"), variant.without, (*services(), *DATASTORES))
     _check_services(path, ("state", "restart"), experiment.state.restart, services())
+    for number, fault in enumerate(experiment.faults):
+        _check_fault(path, ("faults", str(number)), fault, experiment)
     return experiment
 
 
@@ -187,6 +213,18 @@ def _check_flag(path: Path, registry: Registry, variant: str, flag: str, value: 
     except (UnknownFlag, BadFlagValue) as error:
         where = ("variants", variant, "flags", flag)
         raise LabError(f"{path}:{line_of(path.read_text(), where)}: variants.{variant}: {error}") from error
+
+
+def _check_fault(path: Path, where: tuple[str, ...], fault: PlannedFault, experiment: Experiment) -> None:
+    try:
+        Faults.load().wish(fault.document())
+    except BadFault as error:
+        raise LabError(f"{path}:{line_of(path.read_text(), where)}: {'.'.join(where)}: {error}") from error
+    shortest = min(experiment.quick.block_seconds, experiment.rounds.block_seconds)
+    if fault.at + fault.seconds > shortest:
+        line = line_of(path.read_text(), (*where, "at"))
+        over = f"is over {fault.at + fault.seconds:g} s into a block, and the shortest lasts {shortest:g} s"
+        raise LabError(f"{path}:{line}: {'.'.join(where)} {over}")
 
 
 def _check_services(path: Path, where: tuple[str, ...], named: Sequence[str], known: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from costlab.failure import Failure
 from costlab.lab import measure
-from costlab.lab.block import Block
+from costlab.lab.block import Block, FaultSeen
 from costlab.lab.catalogue import ROOT
 from costlab.lab.environment import cores
 from costlab.lab.errors import Interrupted, LabError
@@ -22,6 +22,7 @@ from costlab.lab.plan import Planned
 from costlab.lab.probes import Probes, Reading, Rise
 from costlab.lab.resuming import missing
 from costlab.lab.state import Stage
+from costlab.lab.timeline import Chaos, Timeline
 from costlab.stack import Stack
 
 _STOPPED = "interrupted; the flags are back as they were"
@@ -54,6 +55,7 @@ class Bench:
 
     stack: Stack
     stage: Stage
+    chaos: Chaos
     probes: Probes
     experiment: Experiment
     form: Form
@@ -86,11 +88,11 @@ def _block(bench: Bench, planned: Planned) -> Block:
     _refuse_stopped(bench)
     flags = bench.stage.set(planned.variant)
     _refuse_stopped(bench)
-    load, rise = _measured(bench, planned)
+    load, rise, faults = _measured(bench, planned)
     placing = _placing(ROOT / bench.experiment.load.traffic)
-    return measure.block(
-        planned, bench.form.block_seconds, load, rise, flags, bench.experiment.guards, cores(), placing
-    )
+    limits = bench.experiment.guards
+    block = measure.block(planned, bench.form.block_seconds, load, rise, flags, limits, cores(), placing)
+    return block.model_copy(update={"faults": faults})
 
 
 def _refuse_stopped(bench: Bench) -> None:
@@ -98,23 +100,42 @@ def _refuse_stopped(bench: Bench) -> None:
         raise Interrupted(_STOPPED)
 
 
-def _measured(bench: Bench, planned: Planned) -> tuple[LoadResult, Rise]:
+def _measured(bench: Bench, planned: Planned) -> tuple[LoadResult, Rise, list[FaultSeen]]:
     readings: list[Reading] = []
     rises: list[Rise] = []
+    timeline = Timeline(bench.chaos, bench.experiment.faults, planned.seed)
+
+    def progressed(share: float, facts: dict) -> None:
+        bench.listener.progressed(share, facts)
+        if facts.get("phase") == "measure":
+            settle = bench.form.settle_seconds
+            timeline.start(elapsed=max(0.0, share * (settle + bench.form.block_seconds) - settle))
+
     try:
         load = bench.load(
             _spec(bench, planned),
             generator=bench.generator,
-            progress=bench.listener.progressed,
+            progress=progressed,
             stop=bench.stop,
             on_measure_start=lambda: readings.append(bench.probes.before()),
             on_measure_end=lambda: rises.append(bench.probes.after(readings[0])),
         )
-    except LoadStopped as error:
-        raise Interrupted(_STOPPED) from error
+    except BaseException as error:
+        _abort(bench, timeline)
+        if isinstance(error, LoadStopped):
+            raise Interrupted(_STOPPED) from error
+        raise
     if not rises:
         raise LabError("the load ended without a measured stretch")
-    return load, rises[0]
+    return load, rises[0], timeline.end(load.started_at)
+
+
+def _abort(bench: Bench, timeline: Timeline) -> None:
+    """No fault is left behind; one that is is told of, and hides nothing of what went wrong before."""
+    try:
+        timeline.abort()
+    except Failure as error:
+        bench.listener.said(str(error))
 
 
 def _spec(bench: Bench, planned: Planned) -> LoadSpec:

@@ -20,7 +20,9 @@ from costlab.lab.plan import plan
 from costlab.lab.probes import Probes
 from costlab.lab.result import Result
 from costlab.lab.state import Stage
+from costlab.lab.timeline import none_left, refuse_active
 from costlab.stack import Stack
+from costlab.stack.chaos import Chaos
 from costlab.stack.control import Control
 from costlab.stack.restarting import set_flags
 
@@ -139,6 +141,11 @@ def _carry_out(start: Result, path: Path, place: Place) -> Result:
 
 def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None:
     control = Control(place.stack.internal_urls(), place.stack.token())
+    chaos = Chaos(place.stack)
+    if start.resumed:
+        none_left(chaos)  # a run that was killed may have left one, which would end by itself only later
+    else:
+        refuse_active(chaos)
     with closing(Probes(place.stack, control)) as probes:
         place.listener.said(f"database queries are counted by {probes.query_source}")
         stage = Stage(place.stack, control, start.experiment, partial(set_flags, place.stack), start.flags_before)
@@ -147,6 +154,7 @@ def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None
         bench = runner.Bench(
             stack=place.stack,
             stage=stage,
+            chaos=chaos,
             probes=probes,
             experiment=start.experiment,
             form=start.form,

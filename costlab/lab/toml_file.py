@@ -6,6 +6,7 @@ experiment = read(Path("experiments/11-caching/experiment.toml"), Experiment)
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -100,9 +101,13 @@ def line_of(text: str, path: tuple[str, ...]) -> int:
     """The line on which the value at ``path`` is written, or that of the nearest table around it."""
     table: tuple[str, ...] = ()
     best, best_length = 1, 0
+    arrays: dict[tuple[str, ...], int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if header := _HEADER.match(line):
-            table = here = _parts(header[1])
+            name = _parts(header[1])
+            if line.lstrip().startswith("[["):
+                arrays[name] = arrays.get(name, -1) + 1
+            table = here = _numbered(name, arrays)
         elif key := _KEY.match(line):
             here = table + _parts(key[1])
         else:
@@ -110,6 +115,16 @@ def line_of(text: str, path: tuple[str, ...]) -> int:
         if path[: len(here)] == here and len(here) > best_length:
             best, best_length = number, len(here)
     return best
+
+
+def _numbered(name: tuple[str, ...], arrays: Mapping[tuple[str, ...], int]) -> tuple[str, ...]:
+    """The table ``name`` with the place of each array of tables it lies in: ("faults", "1", "parameters")."""
+    numbered: list[str] = []
+    for end, part in enumerate(name, start=1):
+        numbered.append(part)
+        if name[:end] in arrays:
+            numbered.append(str(arrays[name[:end]]))
+    return tuple(numbered)
 
 
 def _parts(dotted: str) -> tuple[str, ...]:

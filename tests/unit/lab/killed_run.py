@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 from costlab.lab import catalogue, environment, session
 from tests.unit.lab import synthetic
-from tests.unit.lab.test_runner import BEFORE, Listener, Load, Probes
+from tests.unit.lab.test_runner import BEFORE, Chaos, Listener, Load, Probes
 
 ROUNDS = 12
 LATEST_SECONDS = 0.3
@@ -29,6 +29,7 @@ def stand_in(replace: Callable[[object, str, object], None] = setattr) -> Simple
     control = SimpleNamespace(flags=lambda: dict(BEFORE))
     replace(session, "Probes", lambda *_: Probes())
     replace(session, "Control", lambda *_: control)
+    replace(session, "Chaos", lambda _stack: Chaos())
     replace(session.Stage, "set", lambda self, variant: BEFORE)
     replace(session.Stage, "restore", lambda self: None)
     replace(environment, "describe", lambda stack: synthetic.environment())

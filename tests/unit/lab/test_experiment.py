@@ -114,3 +114,50 @@ def test_a_flag_that_would_leave_two_variants_the_same_is_refused():
     flags = experiment.load(find("11").file).variants["ttl"].flags
     with pytest.raises(LabError, match="the variants off and ttl would be the same"):
         experiment.load(find("11").file).with_flags(flags)
+
+
+FAULTS = """
+[[faults]]
+at = 1
+seconds = 2
+fault = "latency"
+on = "users"
+edge = "postgres"
+parameters = { ms = 50 }
+
+[[faults]]
+at = 2
+fault = "kill"
+on = "orders"
+"""
+
+
+def test_faults_stand_on_a_timeline(tmp_path):
+    faults = load(tmp_path, TEXT + FAULTS).faults
+    assert [fault.document() for fault in faults] == [
+        {"fault": "latency", "on": "users", "edge": "postgres", "ttl": 2, "parameters": {"ms": 50}},
+        {"fault": "kill", "on": "orders", "ttl": 1, "parameters": {}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('fault = "latency"', 'fault = "slow"', "faults.0: there is no fault 'slow'; there are: latency"),
+        ("ms = 50", "ms = 0", "faults.0: ms cannot be 0; allowed: 1 to 60000"),
+        ('edge = "postgres"', 'edgy = "postgres"', "unknown key faults.0.edgy"),
+        ("at = 2", "at = 6.5", "faults.1 is over 7.5 s into a block, and the shortest lasts 7 s"),
+        ("at = 2", 'at = "2"', "faults.1.at is '2'"),
+        ('fault = "kill"', 'fault = "kill"\nedge = "redis"', "faults.1: kill does not fit"),
+    ],
+)
+def test_a_mistake_in_a_fault_names_its_line(tmp_path, old, new, expected):
+    text = (TEXT + FAULTS).replace(old, new)
+    with pytest.raises(LabError) as caught:
+        load(tmp_path, text)
+    place, message = str(caught.value).removeprefix(str(tmp_path)).split(": ", 1)
+    assert expected in message
+    wrong = text[: text.index(new)].count("\n") + 1
+    begins = [i for i, line in enumerate(text.splitlines(), 1) if line == "[[faults]]"]
+    assert int(place.split(":")[1]) in (wrong, *(begin for begin in begins if begin <= wrong))
+    assert int(place.split(":")[1]) >= max(begin for begin in begins if begin <= wrong)

@@ -1,19 +1,22 @@
 """Executing a plan: flags first, each block saved as it ends, flags back whatever happens."""
 
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from costlab.lab import runner
-from costlab.lab.errors import Interrupted
-from costlab.lab.experiment import State
+from costlab.lab.errors import Interrupted, LabError
+from costlab.lab.experiment import PlannedFault, State
 from costlab.lab.load import SAMPLE, LoadError, LoadResult, LoadStopped
 from costlab.lab.plan import plan
 from costlab.lab.probes import Rise
 from costlab.lab.state import Stage
+from costlab.service.faults import Record
 from costlab.stack.control import ControlError
+from tests.conditions import eventually
 from tests.unit.lab import synthetic
 
 BEFORE = {"gateway.reads": "direct", "orders.user_lookup": "cache_proxy", "cache.strategy": "off", "cache.ttl": 30.0}
@@ -54,6 +57,25 @@ class Probes:
         return Rise(1.0, {}, synthetic.block(1, "off").queries, synthetic.QUIET, {"gateway": 0.1}, {}, "pss")
 
 
+class Chaos:
+    """Faults in a list; each is over at once."""
+
+    def __init__(self):
+        self.added, self.active, self.cleared = [], [], 0
+
+    def add(self, document):
+        self.added.append(document)
+        now = time.time()
+        return Record("id", document["fault"], document["on"], now, now + document["ttl"])
+
+    def clear(self):
+        self.cleared += 1
+        return 0
+
+    def status(self):
+        return self.active
+
+
 class Listener:
     def __init__(self):
         self.events = []
@@ -77,8 +99,8 @@ class Listener:
 class Load:
     """A load generator that answers at once; ``act(call)`` may do something first."""
 
-    def __init__(self, act=lambda call: None, medians=None):
-        self.act, self.medians, self.specs = act, medians, []
+    def __init__(self, act=lambda call: None, medians=None, wait=lambda: None):
+        self.act, self.medians, self.wait, self.specs = act, medians, wait, []
 
     def __call__(self, spec, *, generator, progress, stop, on_measure_start, on_measure_end):
         self.specs.append(spec)
@@ -87,6 +109,7 @@ class Load:
             raise LoadStopped("stopped")
         on_measure_start()
         progress(0.5, {"phase": "measure"})
+        self.wait()
         on_measure_end()
         samples = np.zeros(int(spec.rate * spec.seconds), dtype=SAMPLE)
         samples["planned_at"] = np.arange(len(samples)) / spec.rate
@@ -113,8 +136,9 @@ def bench(control):
 
     def make(load, **more):
         stage = Stage(stack, control, declared, control.set_flags, dict(BEFORE))
-        fields = {"stage": stage, "probes": Probes(), "form": form, "listener": Listener()} | more
-        return runner.Bench(stack=stack, experiment=declared, stop=threading.Event(), load=load, **fields)
+        fields = {"stage": stage, "chaos": Chaos(), "probes": Probes(), "form": form, "listener": Listener()} | more
+        fields |= {"experiment": more.get("experiment", declared), "stop": threading.Event(), "load": load}
+        return runner.Bench(stack=stack, **fields)
 
     return make
 
@@ -197,3 +221,63 @@ def test_whoever_watches_hears_of_every_block(bench):
     first, second = (block.variant for block in planned)
     expected = [("started", 1, 2, first), ("progressed", 0.5), ("finished", first), ("started", 2, 2, second)]
     assert made.listener.events[:4] == expected
+
+
+@pytest.fixture
+def broken_day():
+    """A day whose users are slow from the start of each block on, and again."""
+    fault = PlannedFault(at=0, seconds=2, fault="latency", on="users", parameters={"ms": 50})
+    return synthetic.day_11().model_copy(update={"state": State(cache="kept"), "faults": [fault, fault]})
+
+
+def test_every_block_meets_the_faults_of_the_day_with_the_same_seed_in_a_round(bench, broken_day):
+    load = Load(wait=lambda: eventually(lambda: len(made.chaos.added) == 2 * len(load.specs)))
+    made = bench(load, experiment=broken_day)
+    planned, saved = execute(made)
+    assert [document["seed"] for document in made.chaos.added] == [block.seed for block in planned for _ in range(2)]
+    assert made.chaos.added[0] == {
+        "fault": "latency", "on": "users", "ttl": 2.0, "parameters": {"ms": 50}, "seed": planned[0].seed
+    }  # fmt: skip
+    assert [len(block.faults) for block in saved] == [2] * 4
+    seen = saved[0].faults[0]
+    assert (seen.fault, seen.on) == ("latency", "users")
+    assert seen.until > seen.at
+    assert made.chaos.cleared == 4
+
+
+def test_a_block_that_is_over_before_its_fault_came_fails_and_says_so(bench, broken_day):
+    late = [broken_day.faults[0].model_copy(update={"at": 60.0})]
+    made = bench(Load(), experiment=broken_day.model_copy(update={"faults": late}))
+    with pytest.raises(LabError, match="over before latency on users was in force"):
+        execute(made)
+    assert made.chaos.cleared == 1
+
+
+def test_a_fault_that_cannot_be_made_fails_the_block_with_the_reason(bench, broken_day):
+    made = bench(Load(wait=lambda: eventually(lambda: refused)), experiment=broken_day)
+    refused = []
+
+    def refuse(document):
+        refused.append(document)
+        raise ControlError("users does not answer")
+
+    made.chaos.add = refuse
+    with pytest.raises(LabError, match="a fault of the block could not be made: users does not answer"):
+        execute(made)
+
+
+def test_a_fault_that_is_left_at_the_end_fails_the_block(bench, broken_day):
+    made = bench(Load(wait=lambda: eventually(lambda: len(made.chaos.added) == 2)), experiment=broken_day)
+    made.chaos.active = [Record("id", "latency", "users", 0, 1)]
+    with pytest.raises(LabError, match="a fault is still in force: latency on users"):
+        execute(made)
+
+
+def test_an_interruption_ends_the_faults(bench, broken_day):
+    def interrupt(call):
+        made.stop.set()
+
+    made = bench(Load(interrupt), experiment=broken_day)
+    with pytest.raises(Interrupted):
+        execute(made)
+    assert made.chaos.active == []
