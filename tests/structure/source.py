@@ -16,6 +16,15 @@ def modules() -> dict[str, ast.Module]:
     }
 
 
+@cache
+def text(module: str) -> str:
+    """The source of a module."""
+    path = ROOT / Path(*module.split("."))
+    file = path.with_suffix(".py")
+    return (file if file.exists() else path / "__init__.py").read_text()
+
+
+@cache
 def imports(tree: ast.Module) -> set[str]:
     """Dotted names a module imports, wherever in it."""
     names: set[str] = set()
@@ -27,6 +36,7 @@ def imports(tree: ast.Module) -> set[str]:
     return names
 
 
+@cache
 def strings(tree: ast.Module) -> set[str]:
     """Every string literal of a module, docstrings not counted."""
     documentation = {

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings
 from costlab.service import metrics
 from costlab.service.flags import Registry
 from costlab.service.settings import PREFIX
-from tests.structure.source import ROOT, imports, modules, strings
+from tests.structure.source import ROOT, imports, modules, strings, text
 
 FLAGS = [flag.name for flag in Registry.load()]
 METRICS = {name: value for name, value in vars(metrics).items() if isinstance(value, metrics.MetricWrapperBase)}
@@ -40,7 +40,7 @@ def test_every_metric_is_recorded_somewhere(name):
     users = [
         module
         for module, tree in modules().items()
-        if module != "costlab.service.metrics" and f"metrics.{name}" in (ROOT / _path(module)).read_text()
+        if module != "costlab.service.metrics" and f"metrics.{name}" in text(module)
     ]
     assert users, f"nothing records {name}"
 
@@ -150,8 +150,3 @@ def test_the_project_needs_what_it_imports():
         "prometheus-client",
     ):
         assert package in names
-
-
-def _path(module: str):
-    base = module.replace(".", "/")
-    return f"{base}.py" if (ROOT / f"{base}.py").exists() else f"{base}/__init__.py"
