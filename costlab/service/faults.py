@@ -26,7 +26,7 @@ PLACES = (INBOUND, UPSTREAM, "postgres", "redis", WHOLE)
 DEFAULT_SECONDS = 60.0
 SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 3600.0
 SEEDS = 2**32
-_NUMBER = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?")
+_NUMBER = re.compile(r"[+-]?([0-9]{1,15}(\.[0-9]{1,15})?|\.[0-9]{1,15})")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,15}")
 _SEEDLESS = {
     "wire": "chance is drawn inside toxiproxy, whose own option for a seed is without effect (2.12)",
@@ -150,7 +150,9 @@ class Record:
         parts = [f"{self.fault} on {self.on}"]
         parts += [f"{name} {value}" for name, value in (("edge", self.edge), ("route", self.route)) if value]
         parts += [f"rate {self.rate:g}"] if self.rate != 1 else []
-        parts += [f"{name}={value}" for name, value in self.parameters.items()]
+        parts += [
+            f"{name}={value if isinstance(value, str) else f'{value:.12g}'}" for name, value in self.parameters.items()
+        ]
         return ", ".join(parts)
 
 

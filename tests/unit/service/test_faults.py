@@ -114,7 +114,7 @@ def test_what_means_nothing_is_refused_in_one_line(change, says):
 
 
 def test_the_command_line_may_write_numbers_as_text():
-    wish = REGISTRY.wish({"fault": "latency", "on": "users", "rate": "0.3", "seed": "7", "parameters": {"ms": "200"}})
+    wish = REGISTRY.wish({"fault": "latency", "on": "users", "rate": ".3", "seed": "7", "parameters": {"ms": "200"}})
     assert (wish.rate, wish.seed, wish.parameters) == (0.3, 7, {"ms": 200})
 
 
