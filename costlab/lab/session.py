@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from costlab.lab import environment, experiment, noise, result, resuming, runner
+from costlab.lab import environment, experiment, noise, quiet, result, resuming, runner
 from costlab.lab.block import Block
 from costlab.lab.catalogue import Day
 from costlab.lab.conclusion import conclude
@@ -25,6 +25,8 @@ from costlab.stack import Stack
 from costlab.stack.chaos import Chaos
 from costlab.stack.control import Control
 from costlab.stack.restarting import set_flags
+
+_SPARE = 15.0  # seconds beyond a block, by which the load of a killed run has ended
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None
         none_left(chaos)  # a run that was killed may have left one, which would end by itself only later
     else:
         refuse_active(chaos)
+    quiet.wait(control, start.form.settle_seconds + start.form.block_seconds + _SPARE, place.listener.said, place.stop)
     with closing(Probes(place.stack, control)) as probes:
         place.listener.said(f"database queries are counted by {probes.query_source}")
         stage = Stage(place.stack, control, start.experiment, partial(set_flags, place.stack), start.flags_before)

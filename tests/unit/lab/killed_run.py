@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-from costlab.lab import catalogue, environment, session
+from costlab.lab import catalogue, environment, quiet, session
 from tests.unit.lab import synthetic
 from tests.unit.lab.test_runner import BEFORE, Chaos, Listener, Load, Probes
 
@@ -26,12 +26,13 @@ _MOST = 20
 
 def stand_in(replace: Callable[[object, str, object], None] = setattr) -> SimpleNamespace:
     """Everything that would need a stack, and a stack. ``replace`` puts the stand-ins into place."""
-    control = SimpleNamespace(flags=lambda: dict(BEFORE))
+    control = SimpleNamespace(flags=lambda: dict(BEFORE), metrics=lambda service: [])
     replace(session, "Probes", lambda *_: Probes())
     replace(session, "Control", lambda *_: control)
     replace(session, "Chaos", lambda _stack: Chaos())
     replace(session.Stage, "set", lambda self, variant: BEFORE)
     replace(session.Stage, "restore", lambda self: None)
+    replace(quiet, "LOOK_SECONDS", 0.0)
     replace(environment, "describe", lambda stack: synthetic.environment())
     return SimpleNamespace(
         base_url=lambda: "http://127.0.0.1:1",
