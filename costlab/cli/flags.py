@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 @commands.command("list")
 def list_flags(target: Target = "local", as_json: AsJson = False) -> None:
     """Every flag: its value on the running stack (or its default when none runs), what is allowed, what it does."""
-    values = _values(target)
+    values, rollouts = _values(target)
     rows = [
         {
             "name": flag.name,
@@ -41,6 +41,7 @@ def list_flags(target: Target = "local", as_json: AsJson = False) -> None:
             "kind": flag.kind,
             "owner": flag.owner,
             "help": flag.help,
+            "rollout": rollouts.get(flag.name),
         }
         for flag in Registry.load()
     ]
@@ -62,6 +63,8 @@ def _show(row: dict[str, object], console: Console) -> None:
     line.append(f"   default {row['default']}" if changed else "", style="dim")
     line.append("   restarts services" if row["kind"] == "restart" else "", style="dim")
     console.print(line)
+    if row["rollout"] is not None:
+        console.print(Padding(Text("{value} for {percent:g} % of the users".format(**row["rollout"])), (0, 0, 0, 4)))
     console.print(Padding(Text(str(row["help"])), (0, 0, 0, 4)))
     console.print(Padding(Text(f"allowed: {row['allowed']}", style="dim"), (0, 0, 0, 4)))
 
@@ -105,10 +108,12 @@ def _change(target: str, changes: dict[str, str | None]) -> None:
     typer.echo(f"in force in every process (revision {revision})")
 
 
-def _values(target: str) -> dict[str, object]:
+def _values(target: str) -> tuple[dict[str, object], dict[str, dict]]:
+    """The values in force and what is being rolled out; nothing when no stack runs."""
     if not any(service.healthy for service in open_stack(target).status()):
-        return {}
-    return _control(target).flags()
+        return {}, {}
+    control = _control(target)
+    return control.flags(), control.rollouts()
 
 
 def _control(target: str) -> Control:

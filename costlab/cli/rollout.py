@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import typer
@@ -141,7 +142,8 @@ def _steps(text: str) -> Sequence[float]:
         found = [float(step) for step in text.split(",")]
     except ValueError:
         found = []
-    if len(found) < 2 or sorted(set(found)) != found or found[0] <= 0 or found[-1] != 100:
+    rising = all(0 < one < other for one, other in pairwise(found))
+    if len(found) < 2 or not rising or found[-1] != 100:
         raise RolloutError(f"--steps {text!r}: percentages that rise to 100, for instance 1,5,25,100")
     return found
 

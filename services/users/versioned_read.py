@@ -2,6 +2,9 @@
 
 While a version is rolled out, each answer of the canary is compared with that of ``v1``, and a difference counted.
 The comparison costs the canary one more query per request, which is not part of the time recorded.
+
+An answer says which version it is from, also when the cache-proxy stored it: what a cache holds of a version that was
+rolled back is served until its own time is over.
 """
 
 import time

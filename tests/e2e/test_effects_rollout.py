@@ -1,5 +1,6 @@
 """Rollouts on the running stack: a share of the users gets another version, and nobody does when it is a bad one."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,10 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from typer.testing import CliRunner
 
+from costlab.cli import app
+from costlab.failure import Failure
 from costlab.lab.canary import Canary, Plan
 from costlab.lab.canary_judge import FAIL, PASS
 from costlab.stack import ROOT
@@ -139,3 +143,70 @@ def test_a_command_that_is_ended_leaves_no_rollout(stack, control, number, tmp_p
     assert judging.returncode in (130, -9)
     eventually(lambda: control.rollouts() == {}, within=10)
     assert control.flags()[FLAG] == "v1"
+
+
+@pytest.fixture
+def costlab(stack, monkeypatch):
+    """``costlab("rollout", "status")``: exit code, and what it said, for the stack of the tests."""
+    for module in ("rollout", "flags"):
+        monkeypatch.setattr(f"costlab.cli.{module}.open_stack", lambda target: stack)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(app, arguments)
+        return (1, str(done.exception)) if isinstance(done.exception, Failure) else (done.exit_code, done.stdout)
+
+    return run
+
+
+def test_the_command_starts_grows_shows_promotes_and_aborts(costlab, control, client):
+    assert costlab("rollout", "start", FLAG, "v2", "--percent", "20")[0] == 0
+    few = drawn(client, "v2")
+    assert costlab("rollout", "start", FLAG, "v2", "--percent", "60", "--ttl", "1m") == (
+        0,
+        "60 % of the users get users.version = v2 for 1m, in every process\n",
+    )
+    assert few < drawn(client, "v2")
+    (shown,) = json.loads(costlab("rollout", "status", "--json")[1])
+    assert (shown["flag"], shown["value"], shown["percent"]) == (FLAG, "v2", 60)
+    assert 0 < shown["seconds_left"] <= 60
+    assert "users.version = v2 for 60 % of the users" in costlab("rollout", "status")[1]
+    (row,) = [row for row in json.loads(costlab("flags", "list", "--json")[1]) if row["name"] == FLAG]
+    assert (row["value"], row["rollout"]["value"]) == ("v1", "v2")
+
+    assert costlab("rollout", "promote", FLAG) == (0, "users.version = v2 for everybody\n")
+    assert (control.flags()[FLAG], control.rollouts()) == ("v2", {})
+    assert costlab("rollout", "start", FLAG, "v1")[0] == 0
+    assert costlab("rollout", "abort") == (0, "ended: users.version\n")
+    assert costlab("rollout", "abort") == (0, "nothing was being rolled out\n")
+    assert control.flags()[FLAG] == "v2"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("start", "db.pool", "none"), "what can be rolled out: users.version"),
+        (("start", "users.versoin", "v2"), "there is no flag"),
+        (("start", FLAG, "v9"), "allowed: v1, v2"),
+        (("start", FLAG, "v1"), "is v1 for everybody already"),
+        (("start", FLAG, "v2", "--ttl", "soon"), "is no duration"),
+        (("start", FLAG, "v2", "--ttl", "2h"), "1 to 3600"),
+        (("start", FLAG, "v2", "--judge", "--percent", "5"), "--judge goes by --steps"),
+        (("start", FLAG, "v2", "--judge", "--steps", "5,1,100"), "percentages that rise to 100"),
+        (("start", FLAG, "v2", "--judge", "--steps", "100"), "percentages that rise to 100"),
+        (("start", FLAG, "v2", "--judge", "--steps", "nan,100"), "percentages that rise to 100"),
+        (("start", FLAG, "v2", "--judge", "--ttl", "10s"), "at least 3 times --interval"),
+        (("promote", FLAG), "is not being rolled out"),
+    ],
+)
+def test_a_command_that_cannot_be_is_refused_with_what_can(costlab, control, arguments, reason):
+    code, said = costlab("rollout", *arguments)
+    assert (code, control.rollouts()) == (1, {})
+    assert reason in said
+
+
+def test_another_value_is_not_rolled_out_over_one_that_is(costlab, control):
+    assert costlab("rollout", "start", FLAG, "v2")[0] == 0
+    code, said = costlab("rollout", "start", FLAG, "v2_slow")
+    assert code == 1
+    assert "promote or abort that first" in said
+    assert control.rollouts()[FLAG]["value"] == "v2"
