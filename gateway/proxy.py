@@ -70,7 +70,7 @@ class Proxy:
         route = routes.match(path)
         if route is not None:
             environ[ROUTE] = route.label
-        client = self._keys.client(environ.get("HTTP_X_API_KEY", ""))
+        client = context.current().client = self._keys.client(environ.get("HTTP_X_API_KEY", ""))
         limits = self._admit(client, route)
         method = environ["REQUEST_METHOD"]
         route = _allowed(route, method)

@@ -25,6 +25,7 @@ class Request:
     """One request in flight. ``deadline`` is on the monotonic clock, in seconds; None means no limit was set.
 
     ``retried_by_caller``: whoever sent it will send it again when it fails, so nobody behind this service should.
+    ``client`` is who it is for, where the gateway has found that out.
     """
 
     request_id: str
@@ -32,6 +33,7 @@ class Request:
     retried_by_caller: bool = False
     traceparent: str = ""
     span: "Span | None" = None
+    client: str = ""
     # Header lines of a fault that another service shall make for this request (costlab/service/fault_header.py).
     fault: str = ""
 

@@ -145,7 +145,7 @@ class HttpClient:
         self._tracing = tracing
         self._timeout = timeout
         self._edge = edge
-        self._replicas = ReplicaSet(upstream, base_url, self._pool, picker or Picker())
+        self._replicas = ReplicaSet(upstream, base_url, self._pool, picker or Picker(), flags)
         self._breaker = CircuitBreaker(upstream)
         self._throttle = ClientThrottle(upstream)
         self._budget = RetryBudget()
@@ -290,6 +290,7 @@ class HttpClient:
 
     def _counted(self, replica: Replica, call: _Call, seconds: float, deadline: float) -> Answer:
         outcome = "unreachable"
+        fair = call.deadline - time.monotonic() >= FAIR_SECONDS
         self._replicas.began(replica)
         try:
             answer = self._ask(replica, call, seconds, deadline)
@@ -299,7 +300,7 @@ class HttpClient:
             outcome = "timeout"
             raise
         finally:
-            self._replicas.ended(replica, outcome)
+            self._replicas.ended(replica, outcome, fair)
 
     def _ask(self, replica: Replica, call: _Call, seconds: float, deadline: float) -> Answer:
         message = self._message(call, replica.address.authority, context.current(), seconds)

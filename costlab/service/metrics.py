@@ -71,6 +71,15 @@ REPLICA_REQUESTS = Counter(
 REPLICA_FAILOVERS = Counter(
     "costlab_replica_failovers", "Requests sent to another replica because one could not be reached.", ["upstream"]
 )
+REPLICA_EJECTIONS = Counter(
+    "costlab_replica_ejections", "Times a replica was left out because it kept failing.", ["upstream", "replica"]
+)
+REPLICAS_EJECTED = Gauge(
+    "costlab_replicas_ejected",
+    "Replicas that are left out now, in the process that leaves out most; looked at every second.",
+    ["upstream"],
+    multiprocess_mode="livemax",
+)
 
 # PostgreSQL
 DB_QUERIES = Counter("costlab_db_queries", "Statements sent to PostgreSQL, transaction control not counted.")

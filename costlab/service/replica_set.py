@@ -2,16 +2,21 @@
 
 Names are looked up again every second on a thread of their own, so that no request waits for DNS; while DNS does not
 answer, the last addresses stand. With one replica there is nothing to choose, and nothing is counted.
+
+Replicas that keep failing are left out for a while (outlier_ejection.py) where ``http.ejection`` says so.
 """
 
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from random import SystemRandom
 
+from costlab.resilience.outlier_ejection import OutlierEjection
 from costlab.resilience.round_robin import RoundRobin
 from costlab.service import logs, metrics
 from costlab.service.addresses import Address, Resolver, by_dns, parse, resolve
 from costlab.service.connection_pool import ConnectionPool
+from costlab.service.flags import Flags
 
 LOOK_UP_SECONDS = 1.0
 # Seeded by the system at every draw: processes forked from one another must not go the same ways.
@@ -64,14 +69,19 @@ class ReplicaSet:
         urls: str,
         pool: Callable[[Address], ConnectionPool],
         picker: Picker,
+        flags: Flags,
         resolver: Resolver = by_dns,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._upstream = upstream
         self._named = parse(urls)
         self._fixed = all(address.literal for address in self._named)
         self._pool = pool
         self._picker = picker
+        self._flags = flags
         self._resolver = resolver
+        self._clock = clock
+        self._ejection = OutlierEjection()
         self._replicas: tuple[Replica, ...] = ()
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -85,13 +95,14 @@ class ReplicaSet:
         return self._replicas
 
     def choose(self, tried: Collection[Replica]) -> Replica:
-        """The replica to ask next: one that is not among ``tried``, where there is such a one.
+        """The replica to ask next: one that is not among ``tried``, where there is such a one, and not ejected.
 
         Whoever was sent somewhere before goes on at random: it has had its turn, and if it took another one, a replica
         that fails at every second turn would get every request.
         """
         members = self._picker.members(self.now())
-        return _random.choice(_without(members, tried) or members) if tried else self._picker.pick(members)
+        left = self._not_ejected(_without(members, tried) or members)
+        return _random.choice(left) if tried else self._picker.pick(left)
 
     def untried(self, tried: Collection[Replica]) -> bool:
         """Whether the current request could go to a replica that is not among ``tried``."""
@@ -101,10 +112,15 @@ class ReplicaSet:
         """A request is on its way to ``replica``."""
         self._picker.began(replica)
 
-    def ended(self, replica: Replica, outcome: str) -> None:
-        """It is over, with ``outcome`` as in CLIENT_SECONDS."""
+    def ended(self, replica: Replica, outcome: str, fair: bool) -> None:
+        """It is over, with ``outcome`` as in CLIENT_SECONDS. A failure counts when it was given ``fair`` time."""
         self._picker.ended(replica)
         self._requests[self._upstream, str(replica.number), outcome].inc()
+        with self._lock:
+            if outcome == "ok":
+                self._ejection.succeeded(replica.name)
+            elif fair and self._ejecting() and self._failed(replica):
+                self._ejected(replica)
 
     def look_up(self) -> None:
         """Take over what the names stand for now. A replica that stays keeps its number and its connections."""
@@ -114,13 +130,14 @@ class ReplicaSet:
             if not addresses or set(addresses) == set(before):
                 return
             self._replicas = self._numbered(addresses, before)
+            self._ejection.keep([replica.name for replica in self._replicas], self._clock())
         for address in before.keys() - set(addresses):
             before[address].pool.clear()
 
     def start(self) -> None:
-        """Follow DNS, where a name may change its meaning."""
-        if not self._fixed:
-            self._thread = threading.Thread(target=self._follow, name=f"dns-{self._upstream}", daemon=True)
+        """Follow DNS, where a name may change its meaning, and show who is out."""
+        if not self._fixed or len(self._named) > 1:
+            self._thread = threading.Thread(target=self._follow, name=f"replicas-{self._upstream}", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
@@ -130,6 +147,32 @@ class ReplicaSet:
             self._thread.join()
         for replica in self._replicas:
             replica.pool.clear()
+
+    def _not_ejected(self, replicas: Sequence[Replica]) -> Sequence[Replica]:
+        """Those of ``replicas`` that are in; all of them when all are out."""
+        if not self._ejecting():
+            return replicas
+        now = self._clock()
+        with self._lock:
+            return [replica for replica in replicas if not self._ejection.is_out(replica.name, now)] or replicas
+
+    def _failed(self, replica: Replica) -> bool:
+        return self._ejection.failed(replica.name, len(self._replicas), self._clock())
+
+    def _ejecting(self) -> bool:
+        return self._flags["http.ejection"] == "on"
+
+    def _ejected(self, replica: Replica) -> None:
+        metrics.REPLICA_EJECTIONS.labels(self._upstream, str(replica.number)).inc()
+        about = {"upstream": self._upstream, "replica": replica.number, "address": replica.name}
+        logs.get("replicas").warning("replica.ejected", extra=about)
+
+    def _show(self) -> None:
+        with self._lock:
+            if not self._ejecting():
+                self._ejection = OutlierEjection()  # nobody is out when it is switched on again
+            out = self._ejection.out(self._clock())
+        metrics.REPLICAS_EJECTED.labels(self._upstream).set(out)
 
     def _numbered(self, addresses: Sequence[Address], before: dict[Address, Replica]) -> tuple[Replica, ...]:
         """New ones get the lowest numbers that are free, so that there are never more numbers than replicas."""
@@ -142,6 +185,9 @@ class ReplicaSet:
 
     def _follow(self) -> None:
         while not self._ended.wait(LOOK_UP_SECONDS):
+            self._show()
+            if self._fixed:
+                continue
             try:
                 self.look_up()
             except OSError as error:

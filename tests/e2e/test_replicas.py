@@ -43,10 +43,14 @@ def test_usage_adds_up_the_instances_of_a_service(replicated_stack):
 
 
 def test_requests_are_spread_over_all_instances(replicated_control, replicated_client):
-    before = {name: served(replicated_control, name) for name in USERS}
-    for user in range(1, 31):
-        assert replicated_client.get(f"/api/users/{user}").status == 200
-    assert [served(replicated_control, name) - before[name] for name in USERS] == [10, 10, 10]
+    def spread() -> list[float]:
+        before = [served(replicated_control, name) for name in USERS]
+        for user in range(1, 31):
+            assert replicated_client.get(f"/api/users/{user}").status == 200
+        return [served(replicated_control, name) - then for name, then in zip(USERS, before, strict=True)]
+
+    # One that a test before this one had stopped may still be left out for a while.
+    eventually(lambda: spread() == [10, 10, 10], within=40)
 
 
 def test_without_one_instance_no_request_fails_and_it_serves_again_once_it_is_back(
@@ -65,7 +69,7 @@ def test_without_one_instance_no_request_fails_and_it_serves_again_once_it_is_ba
         assert replicated_client.get("/api/users/1").status == 200
         return served(replicated_control, gone) > before
 
-    eventually(serves, within=20)
+    eventually(serves, within=40)
 
 
 def test_an_instance_is_killed_alone(replicated_stack, replicated_control, replicated_client):

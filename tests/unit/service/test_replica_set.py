@@ -31,12 +31,12 @@ class Dns:
 
 
 @pytest.fixture
-def follow():
+def follow(set_flags):
     """``follow(dns)``: the replicas behind http://users:8000."""
     made = []
 
-    def start(dns, urls="http://users:8000"):
-        made.append(ReplicaSet("users", urls, Pool, Picker(), dns))
+    def start(dns, urls="http://users:8000", clock=lambda: 0.0, **values):
+        made.append(ReplicaSet("users", urls, Pool, Picker(), set_flags(**values), dns, clock))
         return made[-1]
 
     yield start
@@ -105,3 +105,42 @@ def test_a_replica_that_was_tried_is_not_chosen_while_there_is_another(follow):
         tried.append(replicas.choose(tried))
     assert sorted(replica.number for replica in tried) == [1, 2, 3]
     assert replicas.choose(tried) in replicas.now()
+
+
+def fail(replicas, replica, times=3):
+    for _ in range(times):
+        replicas.began(replica)
+        replicas.ended(replica, "unreachable", fair=True)
+
+
+def test_a_replica_that_keeps_failing_is_left_out_and_asked_again_later(follow):
+    now = [0.0]
+    replicas = follow(Dns("10.0.0.1", "10.0.0.2", "10.0.0.3"), clock=lambda: now[0])
+    bad = replicas.now()[0]
+    fail(replicas, bad)
+    assert bad not in [replicas.choose(()) for _ in range(20)]
+    assert bad not in [replicas.choose([replicas.now()[1]]) for _ in range(20)]
+    now[0] = 1.1
+    assert bad in [replicas.choose(()) for _ in range(3)]
+
+
+def test_a_failure_for_lack_of_time_is_nobodys(follow):
+    replicas = follow(Dns("10.0.0.1", "10.0.0.2"))
+    bad = replicas.now()[0]
+    for _ in range(10):
+        replicas.ended(bad, "timeout", fair=False)
+    assert bad in [replicas.choose(()) for _ in range(2)]
+
+
+def test_with_ejection_off_nobody_is_left_out(follow):
+    replicas = follow(Dns("10.0.0.1", "10.0.0.2"), **{"http.ejection": "off"})
+    bad = replicas.now()[0]
+    fail(replicas, bad, times=10)
+    assert bad in [replicas.choose(()) for _ in range(2)]
+
+
+def test_when_all_that_are_left_are_out_they_are_asked_all_the_same(follow):
+    replicas = follow(Dns("10.0.0.1", "10.0.0.2"))
+    bad, good = replicas.now()
+    fail(replicas, bad)
+    assert replicas.choose([good]) is bad
