@@ -69,6 +69,8 @@ def run(
         return
     if path is not None:
         raise LabError(f"{path}: a result is only named to go on with it (--resume)")
+    if generator is not None and generator not in GENERATORS:
+        raise LabError(f"--generator is {generator!r}; allowed: {', '.join(GENERATORS)}")
     wish = Wish(quick, rounds, seed, generator or "auto", _flags(given or []), noise=False if floor is False else None)
     chosen = catalogue.days() if day == "all" else [catalogue.find(day)]
     if day != "all":

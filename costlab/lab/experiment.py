@@ -190,12 +190,14 @@ class Experiment(Closed):
 def load(path: Path) -> Experiment:
     """The experiment in ``path``, checked against flags.toml and docker-compose.yml; LabError names file and line."""
     experiment = read(path, Experiment)
-    registry = Registry.load()
+    registry, known = Registry.load(), services()
     for name, variant in experiment.variants.items():
         for flag, value in variant.flags.items():
             _check_flag(path, registry, name, flag, value)
-        _check_services(path, ("variants", name, "without"), variant.without, (*services(), *DATASTORES))
-    _check_services(path, ("state", "restart"), experiment.state.restart, services())
+        _check_services(path, ("variants", name, "without"), variant.without, (*known, *DATASTORES))
+    _check_services(path, ("state", "restart"), experiment.state.restart, known)
+    _check_services(path, ("primary", "metric"), _service_of([experiment.primary.metric]), known)
+    _check_services(path, ("secondary",), _service_of(experiment.secondary), known)
     for number, fault in enumerate(experiment.faults):
         _check_fault(path, ("faults", str(number)), fault, experiment)
     return experiment
@@ -205,6 +207,11 @@ def services() -> list[str]:
     """Our own services, those with an internal port, by their names in docker-compose.yml."""
     topology = Topology.read(COMPOSE_FILE, moved({}, COMPOSE_FILE))
     return sorted(service.name for service in topology.services.values() if INTERNAL in service.listens)
+
+
+def _service_of(names: Sequence[str]) -> list[str]:
+    """The services that metrics are of: cpu_ms_per_request.users"""
+    return [service for name in names if (service := name.partition(".")[2])]
 
 
 def _check_flag(path: Path, registry: Registry, variant: str, flag: str, value: FlagValue) -> None:

@@ -5,6 +5,7 @@ otherwise one variant would be measured on fresh processes and the other on old 
 services that are to start anew before every block for another reason, such as memory that a process never gives back.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 import redis
@@ -71,7 +72,7 @@ def restarted(experiment: Experiment, before: Flags) -> set[str]:
 
 def _instances(services: set[str], running: list[str]) -> list[str]:
     """Every running instance of ``services``: orders stands for orders-2 too."""
-    return [name for name in running if "all" in services or name.rstrip("0123456789").rstrip("-") in services]
+    return [name for name in running if "all" in services or re.sub(r"-\d+$", "", name) in services]
 
 
 def empty_cache(redis_url: str) -> int:

@@ -6,6 +6,7 @@ embedded PostgreSQL has none), the services' own counter stands in, and the resu
 Source: PostgreSQL manual, F.32 pg_stat_statements.
 """
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -80,9 +81,13 @@ class DatabaseProbe:
 
 
 def _counted_by_services(counters: Mapping[str, float], note: str) -> Queries:
-    by_role = {
-        key.split(" ", 1)[0]: round(rise) for key, rise in counters.items() if key.split(" ", 1)[1] == FALLBACK and rise
-    }
+    by_role: dict[str, int] = {}
+    for key, rise in counters.items():
+        instance, counter = key.split(" ", 1)
+        if counter == FALLBACK and rise:
+            # users-2 is another instance of users, and has its role.
+            role = re.sub(r"-\d+$", "", instance)
+            by_role[role] = by_role.get(role, 0) + round(rise)
     return Queries(source=FALLBACK, note=note, by_role=by_role)
 
 

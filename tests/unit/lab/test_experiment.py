@@ -50,6 +50,7 @@ def test_the_baseline_comes_first():
         ('"gateway.reads" = "direct"', '"gateway.read" = "direct"', "there is no flag 'gateway.read'"),
         ('"cache.ttl" = 5', '"cache.ttl" = 0', "cache.ttl cannot be '0'; allowed: 0.1 to 3600"),
         ("count = 4", "count = 0", "quick.count is 0"),
+        ("secondary = [", 'secondary = ["memory_mib.order",', "secondary names 'order'; allowed: cache-proxy, gateway"),
         (
             'without = ["cache-proxy"',
             'without = ["cacheproxy"',
