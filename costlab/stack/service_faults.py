@@ -8,9 +8,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from redis import Redis
+from redis.exceptions import RedisError
+
+from costlab.service.fault_store import FaultStore
 from costlab.service.faults import BadFault, Record, Registry, Wish
 from costlab.stack import Stack
-from costlab.stack.control import Control, ControlError
+from costlab.stack.control import ANSWER_SECONDS, Control, ControlError
 
 IN_FORCE_SECONDS = 5.0
 POLL_SECONDS = 0.02
@@ -53,17 +57,26 @@ class ServiceFaults:
         return [record for record in known if record.left(now)]
 
     def _change(self, path: str) -> int:
-        """Asked of any service that answers."""
-        failed = ControlError("no service is there")
-        for service in self._stack.internal_urls():
+        """Asked of any service that answers; where all hang or are gone, Redis is told without them."""
+        answering = self._ask_all()
+        for service in answering:
             try:
                 done = self._control().call("DELETE", path, service=service)
-            except ControlError as error:
-                failed = error
+            except ControlError:
                 continue
-            self._wait(list(self._ask_all()), done["revision"])
+            self._wait(list(answering), done["revision"])
             return done["removed"]
-        raise failed
+        return self._clear_without_them(path.removeprefix("/faults").removeprefix("/"))
+
+    def _clear_without_them(self, identity: str) -> int:
+        try:
+            with Redis.from_url(self._stack.redis_url(), socket_timeout=ANSWER_SECONDS) as redis:
+                store = FaultStore(redis, self._registry)
+                return (store.remove(identity) if identity else store.clear())[1]
+        except RedisError as error:
+            raise ControlError(
+                f"no service answers, nor does Redis ({error}): what is in force inside services ends at its time"
+            ) from error
 
     def _wait(self, services: list[str], revision: int) -> None:
         """Return when every process of ``services`` has ``revision`` in force."""

@@ -175,6 +175,13 @@ def test_headers_of_the_hop_to_the_gateway_end_there(gateway, users):
     assert "x-stays" in names
 
 
+@pytest.mark.parametrize("name", ["X-Costlab-Token", "X-Costlab-Fault-Signature"])
+def test_the_stacks_token_goes_no_further(gateway, users, name):
+    assert gateway.call("GET", "/api/users/1", **{name: "secret", "X-Stays": "1"}).status == 200
+    assert "x-stays" in {name for name, _ in users.last().headers}
+    assert b"secret" not in str(users.last().headers).encode()
+
+
 def test_headers_of_the_hop_to_the_upstream_end_at_the_gateway(gateway, users):
     users.reset(
         answer(

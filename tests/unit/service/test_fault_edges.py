@@ -11,7 +11,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from costlab.service import context, redis_client
 from costlab.service.database import Database
-from costlab.service.fault_edges import Active, Edge, pattern, shape
+from costlab.service.fault_edges import Active, Edge, meet, pattern, shape
 from costlab.service.fault_kinds import KINDS
 from costlab.service.fault_kinds.chance import decide
 from costlab.service.faults import Record, Registry
@@ -120,6 +120,24 @@ def test_a_wish_for_another_service_is_handed_on_with_its_signature(client, serv
         client.get("/")
     assert b"\r\nx-costlab-fault: latency;on=orders\r\nx-costlab-fault-signature: abc\r\n" in server.requests[0]
     assert b"costlab-fault" not in server.requests[1]
+
+
+def test_the_span_of_what_was_met_names_the_fault(client, edge):
+    put(edge, "latency", ms=1)
+    span = Span()
+    with within(5, span=span):
+        meet(edge.active, 1)
+    assert span.attributes == {"costlab.fault": "latency"}
+
+
+class Span:
+    """Remembers its attributes."""
+
+    def __init__(self) -> None:
+        self.attributes = {}
+
+    def set_attribute(self, name: str, value: str) -> None:
+        self.attributes[name] = value
 
 
 # PostgreSQL

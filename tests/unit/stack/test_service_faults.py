@@ -1,0 +1,70 @@
+"""Faults inside services, asked for from outside, where services do not answer."""
+
+import socket
+import time
+
+import pytest
+
+from costlab.failure import Failure
+from costlab.service.fault_engine import FaultEngine
+from costlab.service.fault_store import FaultStore
+from costlab.service.faults import BadFault, Record, Registry
+from costlab.stack.service_faults import ServiceFaults
+
+
+class Silent:
+    """A stack whose services are all gone; its Redis is where it says."""
+
+    def __init__(self, redis_url: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self._port = probe.getsockname()[1]
+        self._redis_url = redis_url
+
+    def internal_urls(self) -> dict[str, str]:
+        return dict.fromkeys(("users", "users-2", "orders"), f"http://127.0.0.1:{self._port}")
+
+    def token(self) -> str:
+        return "secret"
+
+    def redis_url(self) -> str:
+        return self._redis_url
+
+
+def added(redis) -> tuple[Registry, Record]:
+    registry = Registry.load()
+    record = Record.of(registry.wish({"fault": "hang", "on": "users"}), time.time())
+    FaultStore(redis, registry).add(record)
+    return registry, record
+
+
+def test_faults_are_cleared_though_every_service_hangs(redis, redis_url):
+    added(redis)
+    engine = FaultEngine("users", redis)
+    engine.refresh()
+    assert len(engine.records()) == 1
+    assert ServiceFaults(Silent(redis_url)).clear() == 1
+    engine.refresh()
+    assert engine.records() == []
+    engine.stop()
+
+
+def test_who_cannot_be_reached_at_all_says_that_faults_end_at_their_time(free_port):
+    with pytest.raises(Failure, match="ends at its time"):
+        ServiceFaults(Silent(f"redis://127.0.0.1:{free_port}/0")).clear()
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+def test_a_service_nobody_knows_is_refused_with_those_there_are(redis_url):
+    wish = Registry.load().wish({"fault": "hang", "on": "users-3"})
+    with pytest.raises(BadFault, match="there is no service 'users-3'; there are: users, users-2, orders"):
+        ServiceFaults(Silent(redis_url)).apply(wish)
+
+
+def test_nothing_is_active_where_nobody_answers(redis_url):
+    assert ServiceFaults(Silent(redis_url)).active() == []
