@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from itertools import count
+from typing import Self
 
 import pytest
 from typer.testing import CliRunner
@@ -35,33 +36,44 @@ def drawn(client, value: str) -> set[int]:
     return {user for user in USERS if version(client, user) == value}
 
 
-@contextmanager
-def traffic(client):
-    """Two clients who ask for user after user; which of them met which version."""
-    met: dict[str, set[int]] = {}
-    ended = threading.Event()
+class Traffic:
+    """Four clients who ask for user after user, and which users have met which version."""
 
-    def ask() -> None:
-        while not ended.is_set():
-            for user in USERS:
-                met.setdefault(version(client, user), set()).add(user)
+    def __init__(self, client) -> None:
+        self._client = client
+        self._turn = count()
+        self._ended = threading.Event()
+        self.met: dict[str, set[int]] = {}
+        self.asked = 0
 
-    threads = [threading.Thread(target=ask) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield met
-    finally:
-        ended.set()
-        for thread in threads:
+    def __enter__(self) -> Self:
+        self._threads = [threading.Thread(target=self._ask) for _ in range(4)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
             thread.join()
 
+    def look(self, _seconds: float) -> None:
+        """Wait for half a round of all users, however long it takes on a busy machine."""
+        enough = self.asked + len(USERS) / 2
+        eventually(lambda: self.asked >= enough, within=60)
 
-def walked(stack, control, value: str, *steps: float):
-    """The verdict on ``value``, rolled out by ``steps`` with short looks."""
-    plan = Plan(FLAG, value, steps, looks=8, seconds=0.25, live=60)
+    def _ask(self) -> None:
+        while not self._ended.is_set():
+            user = USERS[next(self._turn) % len(USERS)]
+            self.met.setdefault(version(self._client, user), set()).add(user)
+            self.asked += 1
+
+
+def walked(stack, control, traffic: Traffic, value: str, *steps: float):
+    """The verdict on ``value``, rolled out by ``steps`` of eight looks."""
+    plan = Plan(FLAG, value, steps, looks=8, seconds=5, live=300)
     services = [name for name in stack.internal_urls() if name.startswith("users")]
-    return Canary(control, services, plan, threading.Event().wait, lambda line: None).walk()
+    return Canary(control, services, plan, traffic.look, lambda line: None).walk()
 
 
 def test_users_version_decides_which_version_answers(control, client):
@@ -112,19 +124,18 @@ def test_what_cannot_be_rolled_out_is_refused_with_what_can(control):
 
 @pytest.mark.parametrize("value", ["v2_failing", "v2_wrong", "v2_slow"])
 def test_a_bad_version_is_rolled_back_and_only_the_canary_has_met_it(stack, control, client, value):
-    with traffic(client) as met:
-        verdict = walked(stack, control, value, 20, 100)
-        assert verdict.word == FAIL
+    with Traffic(client) as traffic:
+        assert walked(stack, control, traffic, value, 20, 100).word == FAIL
         assert version(client, 7) == "v1"
-    assert 10 <= len(met[value]) <= 65
+    assert 10 <= len(traffic.met[value]) <= 65
     assert (control.flags()[FLAG], control.rollouts()) == ("v1", {})
 
 
 def test_a_good_version_gets_to_everybody(stack, control, client):
     before = total(control, "users", "costlab_rollout_mismatches_total", value="v2")
-    with traffic(client):
-        # On a busy machine chance alone may make a step fail, about once in a hundred; thrice it does not.
-        assert any(walked(stack, control, "v2", 25, 100).word == PASS for _ in range(3))
+    with Traffic(client) as traffic:
+        # Chance alone makes a step fail about once in a hundred; it does not do so three times.
+        assert any(walked(stack, control, traffic, "v2", 25, 100).word == PASS for _ in range(3))
     assert (control.flags()[FLAG], control.rollouts()) == ("v2", {})
     assert total(control, "users", "costlab_rollout_mismatches_total", value="v2") == before
 
