@@ -91,7 +91,6 @@ class Topology:
             instances = {name: _instances(name, item, described) for name, item in described.items()}
             order = TopologicalSorter({name: one[0].depends_on for name, one in instances.items()}).static_order()
             services = [service for name in order for service in instances[name]]
-            _refuse_several_on_the_wire(services, wire.is_on(environment))
             names = {name: [one.name for one in several] for name, several in instances.items()}
             return cls({service.name: _waiting_for_all(service, names) for service in services})
         except CycleError as error:
@@ -147,15 +146,6 @@ def _local(described: Mapping[str, Any]) -> dict[str, Any]:
 def _instances(name: str, item: Mapping[str, Any], known: Mapping[str, Any]) -> list[Service]:
     number = replicas.parse(name, str(item.get("deploy", {}).get("replicas", 1)))
     return [_service(name, item, known, place, number) for place in range(1, number + 1)]
-
-
-def _refuse_several_on_the_wire(services: list[Service], on: bool) -> None:
-    for service in services:
-        if on and service.name != service.service:
-            raise StackError(
-                f"{wire.VARIABLE}=on and {replicas.variable(service.service)} do not go together: toxiproxy leads to "
-                "one instance of a service"
-            )
 
 
 def _waiting_for_all(service: Service, names: Mapping[str, list[str]]) -> Service:

@@ -3,8 +3,8 @@
     orders ──► toxiproxy:8481 ──► postgres:5432        the edge "orders.postgres" of infra/toxiproxy/proxies.json
     worker ──► toxiproxy:8488 ──► postgres:5432        so that a toxic meets the calls of one service only
 
-Edges belong to services, not instances: whatever users-2 calls, it calls through the edges of users. With
-COSTLAB_WIRE=off (the default) there is no toxiproxy and everybody is called directly.
+With COSTLAB_WIRE=off (the default) there is no toxiproxy and everybody is called directly. An edge leads to one
+instance, so a service with several and the wire are refused together.
 """
 
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from costlab.stack import ROOT, StackError
+from costlab.stack import ROOT, StackError, replicas
 
 TOXIPROXY = "toxiproxy"
 API = 8474
@@ -57,6 +57,12 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
     """What makes docker-compose.yml send every call through toxiproxy; nothing where the wire is off."""
     if not is_on(environment):
         return {}
+    for service in replicas.REPLICATED:
+        if replicas.count(service, environment) > 1:
+            raise StackError(
+                f"{VARIABLE}=on and {replicas.variable(service)} do not go together: toxiproxy leads to one instance "
+                "of a service"
+            )
     profiles = [name for name in environment.get("COMPOSE_PROFILES", "").split(",") if name not in ("", "chaos")]
     addresses = {edge.variable: f"{TOXIPROXY}:{edge.port}" for edge in edges()}
     return {"COMPOSE_PROFILES": ",".join([*profiles, "chaos"]), **addresses}

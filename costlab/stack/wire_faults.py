@@ -101,7 +101,7 @@ def _edge(wish: Wish) -> Edge:
     found = {edge.dependency: edge for edge in edges() if edge.service == wish.on}
     if not found:
         callers = ", ".join(dict.fromkeys(edge.service for edge in edges()))
-        raise BadFault(f"{wish.on} calls nobody through toxiproxy; who does: {callers} (each with all its instances)")
+        raise BadFault(f"{wish.on} calls nobody through toxiproxy; who does: {callers}")
     if wish.edge not in found:
         raise BadFault(f"{wish.on} does not call {wish.edge}; its edges: {', '.join(found)}")
     return found[wish.edge]

@@ -20,17 +20,17 @@ class Shopper:
         self._client = client
         self.accepted: dict[str, int] = {}
 
-    def place(self, number: int) -> None:
+    def place(self, number: int, patience: float = 60) -> None:
         """Ask until the order is answered 201; a lost connection or a 5xx is asked again under the same key."""
         key = uuid.uuid4().hex
         body = {"user_id": 1 + number % 50, "lines": [{"product_id": 1 + number, "quantity": 1}]}
-        eventually(lambda: self._attempt(key, body), within=60)
+        eventually(lambda: self._attempt(key, body), within=patience)
 
     def place_until(self, enough: threading.Event) -> None:
-        """Order after order."""
+        """Order after order, with the patience it takes until everything there is has started again."""
         number = 0
         while not enough.is_set():
-            self.place(number)
+            self.place(number, patience=150)
             number += 1
 
     def _attempt(self, key: str, body: object) -> bool:
