@@ -182,7 +182,8 @@ def _watched(stack: Stack, console: Console) -> Iterator[Place]:
 def _show(finished: Result, path: Path, console: Console) -> None:
     table.show(finished, console)
     if finished.twins and finished.conclusion is not None:
-        console.print(noise.line(noise.of(finished)), highlight=False)
+        why = noise.spoilt(finished)
+        console.print(f"no noise floor: {'; '.join(why)}" if why else noise.line(noise.of(finished)), highlight=False)
     page = path.with_suffix(".html")
     report.write(finished, page)
     console.print(f"result  {path}", highlight=False, soft_wrap=True)

@@ -2,7 +2,10 @@
 
 [variants.off]        named flag values; the one named by `baseline` is what the others are held against
 [primary]             one metric, which way it should go, and the smallest change that would matter
-[load] [rounds] [quick] [state] [guards]
+[load]                the requests, and how many a second
+[rounds] [quick]      the full form and the quick one: how many rounds, how long a block
+[state] [guards]      what every block starts from, and what it must keep to
+[[faults]]            what is broken on purpose, in every block, and when (timeline.py)
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ whoever comes second. Source: Kayenta and criterion measure a machine against it
 import math
 from pathlib import Path
 
-from costlab.lab import result, words
+from costlab.lab import guards, result, words
 from costlab.lab.catalogue import Day
 from costlab.lab.environment import Environment, machine
 from costlab.lab.errors import LabError
@@ -39,6 +39,11 @@ def twins(experiment: Experiment) -> Experiment:
 def form(of: Form) -> Form:
     """Half the rounds of ``of``, and not fewer than six."""
     return of.model_copy(update={"count": max(_FEWEST, of.count // 2)})
+
+
+def spoilt(measured: Result) -> list[str]:
+    """What forbids any comparison in this run, its floors included: a machine that is too busy has none."""
+    return guards.spoilt([block for block in measured.blocks if not block.repeated])
 
 
 def of(measured: Result) -> Noise:
@@ -71,6 +76,7 @@ def today(day: Day, wanted: Result, runs: Path) -> Noise | None:
 def _holds(measured: Result, wanted: Result) -> bool:
     return (
         measured.status == "complete"
+        and not spoilt(measured)
         and measured.started[:10] == wanted.started[:10]
         and _conditions(measured.experiment, measured.environment) == _conditions(wanted.experiment, wanted.environment)
         and measured.form.block_seconds <= wanted.form.block_seconds

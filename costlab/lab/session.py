@@ -63,7 +63,10 @@ def run_day(day: Day, wish: Wish, place: Place) -> tuple[Path, Result]:
     if wish.noise or (wish.noise is None and floor is None and not wish.quick):
         place.listener.said("first the noise floor of this machine today: the baseline against itself")
         _, measured = run_noise(day, wish, place)
-        floor = noise.of(measured)
+        if why := noise.spoilt(measured):
+            place.listener.said(f"no noise floor: {'; '.join(why)}")
+        else:
+            floor = noise.of(measured)
         start = start.model_copy(update={"started": result.now()})
     if floor is not None:
         place.listener.said(noise.line(floor))

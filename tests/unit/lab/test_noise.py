@@ -61,6 +61,12 @@ def test_a_floor_of_the_day_and_machine_is_found(kept):
     assert kept().floors["p50_ms"] > 0.01
 
 
+def test_a_run_that_was_spoilt_has_no_floor(kept):
+    blocks = [synthetic.block(1, "off"), synthetic.block(1, "off-again", dropped=5)]
+    assert noise.spoilt(aa([1.0]).model_copy(update={"blocks": blocks})) == ["planned requests never sent"]
+    assert kept(blocks=blocks) is None
+
+
 @pytest.mark.parametrize(
     "more",
     [
