@@ -7,7 +7,7 @@ Noise is that of the logarithm of one block's figure. "lasting": AR(1) from bloc
 a slow minute of the machine touches neighbours. "wild": Student's t with 3 degrees. "outliers": one value in twenty is
 ten times as far off.
 
-Exit codes: 0 all within the targets, 1 not.
+About five minutes on a quiet machine. Exit codes: 0 all within the targets, 1 not.
 """
 
 import math
@@ -24,6 +24,8 @@ from costlab.lab.plan import plan
 from costlab.lab.verdict import Verdict, decide
 
 TRIALS = 1000
+# One standard error of a share near 95 % out of a thousand.
+CHANCE = 0.007
 SPREAD = 0.03
 QUIET = 0.01
 ROUNDS = (4, 10, 20)
@@ -154,7 +156,7 @@ def lines() -> Iterator[tuple[str, bool]]:
             power = "  ".join(f"{found(noise, rounds, change):6.1%}" for change in CHANGES)
             yield (
                 f"{name:13} {rounds:3} rounds  A/A CONFIRMED {false:5.1%}  covers {covered:6.1%}  finds {power}",
-                false <= MOST_FALSE and COVERED[0] <= covered <= COVERED[1],
+                false <= MOST_FALSE and COVERED[0] - CHANCE <= covered <= COVERED[1] + CHANCE,
             )
     for change in (0.0, 0.20):
         for factor in (0.1, 10.0):

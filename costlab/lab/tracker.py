@@ -1,18 +1,19 @@
 """The tracker: every day, what its committed reference result said, what it does to the bill, and at which commit.
 
 It is worked out from benchmarks/ and stands in the README between two marks, where `costlab days --write` refreshes it.
-p values of timed days are corrected for being several (Holm): of eight days of pure noise one would else look proven
-in every third table.
+Verdicts are those of several days reported together (together.py): of eight days of pure noise one would else look
+proven in every third table.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from costlab.lab import catalogue, experiment, result, statistics, words
+from costlab.lab import catalogue, experiment, result, together, words
 from costlab.lab.effect import Effect
 from costlab.lab.errors import LabError
 from costlab.lab.result import Result
+from costlab.lab.together import Outcome
 
 REFERENCE = catalogue.ROOT / "benchmarks"
 BEGIN, END = "<!-- days: `costlab days --write` -->", "<!-- /days -->"
@@ -44,14 +45,10 @@ def lines(
 ) -> list[Line]:
     """A line for every day there is. ``damaged`` is told of results that cannot be read."""
     days = catalogue.days(experiments)
-    stored = [reference(folder / day.slug, damaged) for day in days]
-    primaries = [_primary(found[1]) if found else None for found in stored]
-    tested = [i for i, effect in enumerate(primaries) if effect is not None and effect.p is not None]
-    corrected = dict(zip(tested, statistics.holm([primaries[i].p for i in tested]), strict=True))
-    return [
-        _line(day, found, effect, corrected.get(i))
-        for i, (day, found, effect) in enumerate(zip(days, stored, primaries, strict=True))
-    ]
+    stored = {day.slug: reference(folder / day.slug, damaged) for day in days}
+    measured = [Outcome(slug, found[1]) for slug, found in stored.items() if found is not None]
+    said = {line.day: line for line in together.summary(measured)}
+    return [_line(day, stored[day.slug], said.get(day.slug)) for day in days]
 
 
 def reference(folder: Path, damaged: Callable[[LabError], None] = _refuse) -> tuple[Path, Result] | None:
@@ -66,25 +63,18 @@ def reference(folder: Path, damaged: Callable[[LabError], None] = _refuse) -> tu
     return max(complete, key=lambda one: (not one[1].quick, one[1].started), default=None)
 
 
-def _primary(stored: Result) -> Effect:
-    primary = stored.experiment.primary
-    return stored.conclusion.effect(primary.metric, primary.variant)
-
-
-def _line(
-    day: catalogue.Day, found: tuple[Path, Result] | None, effect: Effect | None, corrected: float | None
-) -> Line:
+def _line(day: catalogue.Day, found: tuple[Path, Result] | None, said: together.Line | None) -> Line:
     topic = experiment.load(day.file).title
-    if found is None or effect is None:
+    if found is None or said is None or said.effect is None:
         return Line(day.slug, topic, NOT_MEASURED, "-", "-", "-", "-", None)
     path, stored = found
     return Line(
         day=day.slug,
         topic=topic,
-        status=stored.conclusion.verdict.word + (" (quick)" if stored.quick else ""),
-        impact=_impact(effect),
-        p="counted" if effect.exact else words.number(corrected),
-        bill=_bill(stored, effect.variant),
+        status=said.verdict + (" (quick)" if stored.quick else ""),
+        impact=_impact(said.effect),
+        p="counted" if said.effect.exact else words.number(said.p),
+        bill=_bill(stored, said.effect.variant),
         commit=_commit(stored),
         result=path,
     )
