@@ -23,6 +23,7 @@ class Closed(BaseModel):
 
 
 Model = TypeVar("Model", bound=Closed)
+_LONGEST = 200
 
 
 def read(path: Path, model: type[Model]) -> Model:
@@ -32,11 +33,18 @@ def read(path: Path, model: type[Model]) -> Model:
     except (OSError, UnicodeDecodeError) as error:
         raise LabError(f"{path}: cannot be read: {error}") from error
     try:
-        return model.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise LabError(f"{path}: not TOML: {error}") from error
+        return model.model_validate(_parsed(path, text))
     except ValidationError as error:
         raise LabError(_first(path, text, error, model)) from error
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise LabError(f"{path}: not TOML that can be read: nested too deeply") from error
+    except ValueError as error:  # TOMLDecodeError is one; so is an integer of thousands of digits
+        raise LabError(f"{path}: not TOML: {_short(str(error))}") from error
 
 
 def _first(path: Path, text: str, error: ValidationError, model: type[Closed]) -> str:
@@ -56,7 +64,7 @@ def telling(errors: list[ErrorDetails]) -> ErrorDetails:
 def describe(error: ErrorDetails, model: type[BaseModel]) -> str:
     """An error of pydantic in the words of whoever wrote the file."""
     parts = [str(part) for part in error["loc"]]
-    name = ".".join(parts) or "the file"
+    name = _short(".".join(parts)) or "the file"
     match error["type"]:
         case "extra_forbidden":
             keys = _allowed_keys(model, parts[:-1])
@@ -64,11 +72,16 @@ def describe(error: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             return f"{name} is missing"
         case "literal_error":
-            return f"{name} is {error['input']!r}; allowed: {error['ctx']['expected']}"
+            return f"{name} is {_short(repr(error['input']))}; allowed: {error['ctx']['expected']}"
         case "value_error":
             return f"{name}: {error['ctx']['error']}"
         case _:
-            return f"{name} is {error['input']!r}: {error['msg'].lower()}"
+            return f"{name} is {_short(repr(error['input']))}: {error['msg'].lower()}"
+
+
+def _short(text: str) -> str:
+    """A line that stays one: what was written may be a whole table."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _allowed_keys(model: type[BaseModel], path: list[str]) -> list[str]:

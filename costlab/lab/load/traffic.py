@@ -128,14 +128,16 @@ def load_traffic(path: Path, seed: int, run: str) -> Traffic:
     """Read and check a traffic file; LoadError names the file and the key that is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise LoadError(f"{path}: cannot read this traffic file: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise LoadError(f"{path}: cannot read this traffic file: {getattr(error, 'strerror', error)}") from error
     try:
         file = _File.model_validate(json.loads(text))
     except json.JSONDecodeError as error:
         raise LoadError(f"{path}:{error.lineno}: not JSON: {error.msg}") from error
     except ValidationError as error:
         raise LoadError(f"{path}: {_first_problem(error)}") from error
+    except (RecursionError, ValueError) as error:  # nested too deeply, or an integer of thousands of digits
+        raise LoadError(f"{path}: not JSON that can be read: {str(error)[:100]}") from error
     for name, template in file.requests.items():
         for unknown in sorted(template.placeholders() - set(file.keys) - _BUILT_IN):
             known = ", ".join(sorted({*file.keys, *_BUILT_IN}))

@@ -17,6 +17,7 @@ from costlab.failure import Failure
 from costlab.lab import bill, experiment, price_sheet, report, result, table
 from costlab.lab.catalogue import find
 from costlab.lab.conclusion import conclude
+from costlab.lab.load.traffic import load_traffic
 from tests.unit.lab import synthetic
 
 DAY = find("11").file.read_text()
@@ -71,6 +72,52 @@ def _damaged_toml(text: str):
         st.builds(replaced, st.sampled_from(valued), st.sampled_from(WRONG_TOML)),
         st.integers(0, len(text)).map(lambda end: text[:end]),
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 20_000,
+        "a = " + "{a = " * 3_000,
+        "a = " + "9" * 6_000,
+        f'title = "{"x" * 100_000}"',
+        ".".join("a" * 3000),
+    ],
+    ids=[
+        "arrays in arrays",
+        "tables in tables",
+        "a number of 6,000 digits",
+        "a title of 100,000 letters",
+        "one long key",
+    ],
+)
+def test_an_experiment_that_no_person_wrote(tmp_path, text):
+    path = tmp_path / "experiment.toml"
+    path.write_text(text)
+    tells_or_answers(lambda: experiment.load(path))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 200_000,
+        b'{"a":' * 100_000,
+        b'{"format": ' + b"9" * 6_000 + b"}",
+        b'{"format": NaN}',
+        b"null",
+        b"\xff\xfe",
+        b"",
+    ],
+    ids=["lists in lists", "objects in objects", "a number of 6,000 digits", "NaN", "null", "no UTF-8", "nothing"],
+)
+def test_a_result_and_a_traffic_file_that_nobody_wrote(tmp_path, content):
+    path = tmp_path / "file.json"
+    path.write_bytes(content)
+    for read in (result.load, lambda path: load_traffic(path, 1, run="x")):
+        with pytest.raises(Failure) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 1000
 
 
 @often
