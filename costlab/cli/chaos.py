@@ -1,10 +1,11 @@
-"""``costlab chaos list|add|status|clear|kill|pause|restart``: break a running stack on purpose, and get it back."""
+"""``costlab chaos``: break a running stack on purpose, see what is broken, and get it back; ``list`` says how."""
 
 import json
 import re
 import time
 from collections.abc import Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from costlab.failure import Failure
+from costlab.lab import play as timed
 from costlab.service.faults import DEFAULT_SECONDS, Fault, Record, Registry
 from costlab.stack import open_stack
 from costlab.stack.chaos import Chaos
@@ -145,6 +147,20 @@ def restart(service: Victim, target: Target = "local") -> None:
     """Stop a service in an orderly way and start it; returns once it is ready."""
     Chaos(open_stack(target)).add({"fault": "restart", "on": service})
     typer.echo(f"{service} was restarted and is ready")
+
+
+@commands.command()
+def play(
+    file: Annotated[Path, typer.Argument(help="A TOML file of [[faults]], each with at and seconds.", metavar="FILE")],
+    target: Target = "local",
+) -> None:
+    """Make several faults, each at its second; returns when the last is over. Ctrl-C ends those in force.
+
+    FILE has tables as an experiment's: [[faults]] at = 2, seconds = 5, fault = "latency", on = "users",
+    parameters = { ms = 100 }.
+    """
+    faults = timed.read_script(file)
+    timed.play(Chaos(open_stack(target)), faults, typer.echo)
 
 
 @commands.command()

@@ -428,6 +428,19 @@ def test_what_is_active_is_shown_everywhere(stack, faults, control, monkeypatch)
     assert total(control, "users", "costlab_faults_active", fault="latency", edge="") == 0
 
 
+def test_a_timeline_is_played_and_nothing_is_left(stack, faults, ask, tmp_path, monkeypatch):
+    monkeypatch.setattr("costlab.cli.chaos.open_stack", lambda target, **more: stack)
+    script = tmp_path / "script.toml"
+    table = '[[faults]]\nat = {at}\nseconds = 1\nfault = "errors"\non = "{on}"\nparameters = {{ status = 418 }}\n'
+    script.write_text(table.format(at=0.2, on="orders") + table.format(at=0.1, on="users"))
+    done = CliRunner().invoke(app, ["chaos", "play", str(script)])
+    assert done.exit_code == 0, done.output
+    said = [line.split("  ")[-1] for line in done.output.splitlines()]
+    assert said == ["errors on users, status=418, for 1 s", "errors on orders, status=418, for 1 s", "over"]
+    assert faults.chaos.status() == []
+    assert ask("/api/users/7").status == ask("/api/products/7").status == 200
+
+
 # For one request
 
 
