@@ -25,6 +25,7 @@ from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
 from costlab.stack.ports import COMPOSE_FILE, moved
 from costlab.stack.topology import INTERNAL, Topology
 
+TAIL_REQUESTS, TAIL_ROUNDS = 3000, 20
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -153,6 +154,17 @@ class Experiment(Closed):
                 raise ValueError(f"{key} is {name!r}; allowed: {known}")
         if self.primary.variant == self.baseline:
             raise ValueError(f"primary.variant is the baseline itself; allowed: {known} without {self.baseline}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_tail_takes_many_requests(self) -> "Experiment":
+        """The 99th percentile of 1,000 requests is the tenth slowest: a figure about ten requests."""
+        requests, rounds = self.load.rate * self.rounds.block_seconds, self.rounds.count
+        if self.primary.metric == "p99_ms" and (requests < TAIL_REQUESTS or rounds < TAIL_ROUNDS):
+            raise ValueError(
+                f"primary.metric p99_ms takes at least {TAIL_REQUESTS:,} requests a block (rate x block_seconds is "
+                f"{requests:,.0f}) and {TAIL_ROUNDS} rounds (rounds.count is {rounds})"
+            )
         return self
 
     @field_validator("secondary")

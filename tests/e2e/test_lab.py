@@ -5,10 +5,11 @@ from contextlib import closing
 
 import pytest
 
-from costlab.lab import catalogue, report, result
+from costlab.lab import catalogue, environment, report, result
 from costlab.lab.errors import Interrupted
 from costlab.lab.probes import Probes
 from costlab.lab.session import Place, Wish, resume, run_day
+from costlab.stack.chaos import Chaos
 
 
 class Watcher:
@@ -96,7 +97,10 @@ def test_a_cache_that_is_off_has_no_traffic_and_one_that_is_on_hits(stack, contr
         assert (hits > 0) == (block.variant == "ttl")
 
 
-def test_an_interrupted_run_keeps_its_finished_blocks_and_puts_the_flags_back(stack, control, short_day, tmp_path):
+def test_an_interrupted_run_keeps_its_finished_blocks_puts_the_flags_back_and_can_be_resumed(
+    stack, control, short_day, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(environment, "code", lambda: "the same, though somebody may be editing")
     stop = threading.Event()
     before = control.flags()
     watcher = Watcher(lambda place: stop.set() if place == 4 else None)
@@ -129,3 +133,18 @@ def test_a_variant_that_takes_a_restart_restarts_every_block_and_is_undone_when_
     assert {control.flags(service)["service.threads"] for service in stack.internal_urls()} == {8}
     last = {row.name: row.pid for row in stack.status()}
     assert {name for name in first if first[name] != last[name]} == set(stack.internal_urls())
+
+
+def test_a_fault_of_the_day_is_in_force_at_its_second_in_every_block_and_none_is_left(stack, short_day, tmp_path):
+    text = (
+        short_day.file.read_text().replace("block_seconds = 1", "block_seconds = 4").replace("count = 2", "count = 1")
+    )
+    fault = 'at = 1.5\nseconds = 2\nfault = "latency"\non = "gateway"\nparameters = { ms = 150 }\n'
+    short_day.file.write_text(f"{text}\n[[faults]]\n{fault}")
+    _, finished = quickly(short_day, stack, Watcher(), tmp_path / "runs")
+    for block in finished.blocks:
+        [seen] = block.faults
+        assert (seen.fault, seen.on) == ("latency", "gateway")
+        assert 1.4 <= seen.at <= 4
+        assert max(second.p50_ms for second in block.series) > 100
+    assert Chaos(stack).status() == []

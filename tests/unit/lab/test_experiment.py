@@ -83,6 +83,14 @@ def test_other_mistakes_are_one_line_too(tmp_path, old, new, expected):
     assert expected in error_of(tmp_path, old, new)[0]
 
 
+def test_a_claim_about_the_99th_percentile_takes_many_requests_and_rounds(tmp_path):
+    tail = TEXT.replace('metric = "db_queries_per_request"', 'metric = "p99_ms"')
+    with pytest.raises(LabError, match=r"3,000 requests a block \(rate x block_seconds is 2,400\) and 20 rounds"):
+        load(tmp_path, tail)
+    enough = tail.replace("rate = 80", "rate = 100").replace("count = 10", "count = 20")
+    assert load(tmp_path, enough).primary.metric == "p99_ms"
+
+
 def test_a_missing_table_is_named(tmp_path):
     start = TEXT.index("[load]")
     with pytest.raises(LabError, match="load is missing"):
