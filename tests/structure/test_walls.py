@@ -40,7 +40,7 @@ def test_the_kit_knows_no_service_and_no_lab(module):
 
 @pytest.mark.parametrize("module", [name for name in modules() if name.startswith("costlab.lab")])
 def test_the_lab_knows_services_only_from_outside(module):
-    allowed = ("costlab.lab", "costlab.stack", "costlab.failure", "costlab.service.flags")
+    allowed = ("costlab.lab", "costlab.stack", "costlab.failure", "costlab.service.flags", "costlab.service.faults")
     assert {name for name in _ours(imports(modules()[module])) if not name.startswith(allowed)} - {"costlab"} == set()
 
 
