@@ -3,6 +3,7 @@ and nothing accepted is lost.
 """
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,7 +15,9 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg2
 import pytest
+from typer.testing import CliRunner
 
+from costlab import cli
 from costlab.failure import Failure
 from costlab.stack.chaos import Chaos, ChaosError
 from costlab.stack.process_faults import ProcessFaults
@@ -170,6 +173,32 @@ def test_restart_does_not_wait_for_a_pause(stack, chaos):
     assert time.monotonic() - started < 25, "a paused process stops by force only, after 25 s"
     assert answers(stack, "users", within=5)
     assert chaos.status() == []
+
+
+@pytest.fixture
+def costlab(stack, monkeypatch):
+    """``costlab("chaos", "kill", "users")``: as a person types it, on this stack."""
+    monkeypatch.setattr(cli.chaos, "open_stack", lambda _target: stack)
+    return lambda *words: CliRunner().invoke(cli.app, words)
+
+
+def test_pause_says_for_how_long_and_status_shows_it(stack, chaos, costlab):
+    said = costlab("chaos", "pause", "worker", "--for", "40s")
+    assert re.match(r"paused: [0-9a-f]{8}  pause on worker.* (40|39) s left", said.output)
+    assert re.search(r"pause on worker.* [1-4]\d s left", costlab("chaos", "status").output)
+    assert costlab("chaos", "clear").output == "1 fault ended\n"
+    assert answers(stack, "worker", within=10)
+
+
+def test_kill_says_when_the_service_is_back_and_terminate_that_it_will_be(stack, chaos, costlab):
+    before = pids(stack)
+    killed = costlab("chaos", "kill", "redis", "--wait")
+    assert re.fullmatch(r"redis was killed, and back after \d+\.\d s\n", killed.output)
+    told = costlab("chaos", "kill", "users", "--signal", "TERM")
+    assert told.output == "users got SIGTERM; it is started again by itself\n"
+    eventually(lambda: pids(stack)["users"] not in (before["users"], None), within=60)
+    assert costlab("chaos", "restart", "worker").output == "worker was restarted and is ready\n"
+    assert not {name for name in ("redis", "worker") if pids(stack)[name] == before[name]}
 
 
 def selects(stack):
