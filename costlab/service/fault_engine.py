@@ -111,7 +111,7 @@ class FaultEngine:
         if held is None or held[0] == self._revision:
             return
         revision, records = held
-        for identity in [identity for identity in self._active if identity not in records]:
+        for identity in set(self._active) - set(records):
             self._end(identity, "cleared")
         for record in records.values():
             if self._concerns(record):
@@ -188,6 +188,9 @@ class FaultEngine:
             except RedisError as error:
                 logs.get("faults").warning("faults.redis_away", extra={"reason": str(error)})
                 self._stopped.wait(RETRY_SECONDS)
+            except Exception:  # noqa: BLE001 - a bug must be seen, and must not keep later faults from being cleared
+                logs.get("faults").exception("faults.failed")
+                self._stopped.wait(REREAD_SECONDS)
 
     def _listen(self) -> None:
         with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:

@@ -150,6 +150,22 @@ def test_the_gauge_says_how_many_of_each_are_active(engine, store):
     assert (value("latency", ""), value("errors", "postgres")) == (0, 0)
 
 
+def test_a_bug_is_logged_and_what_comes_later_is_followed_all_the_same(engine, store, monkeypatch, caplog):
+    read, broken = engine.store.read, [True]
+
+    def sometimes():
+        if broken:
+            broken.clear()
+            raise RuntimeError("a bug")
+        return read()
+
+    engine.start()
+    monkeypatch.setattr(engine.store, "read", sometimes)
+    store.add(record())
+    eventually(lambda: len(engine.records()) == 1, within=10)
+    assert "faults.failed" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
