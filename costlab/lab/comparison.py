@@ -170,25 +170,24 @@ def _notes(first: Result, second: Result) -> Iterator[str]:
         yield f"prices of {sheets[0]} against {sheets[1]}"
 
 
-def _change(effect: Effect) -> tuple[str, str]:
-    return words.change(effect.ratio), words.span(effect) if effect.ratio is not None else ""
+def _change(effect: Effect) -> str:
+    return "-" if effect.ratio is None else f"{words.change(effect.ratio)}\n{words.span(effect)}"
 
 
 def show(compared: Compared, console: Console) -> None:
     """Both on a terminal."""
     sides = (compared.first, compared.second)
-    table = Table("", "first", "second", box=box.SIMPLE_HEAD, title=f"day {compared.day}", title_justify="left")
+    table = Table(f"day {compared.day}", "first", "second", box=box.SIMPLE_HEAD)
     for name in ("started", "commit", "rounds", "verdict"):
         table.add_row(name, *(str(getattr(side, name)) for side in sides))
     for variant in compared.first.change:
         table.add_row(f"{variant}: USD a month", *(side.change.get(variant, "-") for side in sides))
     console.print(table)
-    rows = Table(
-        Column("", no_wrap=True), "variant", "first", "interval", "second", "interval", "moved", box=box.SIMPLE
-    )
-    for row in compared.rows:
-        cells = [cell for one in (row.first, row.second) for cell in _change(one)]
-        rows.add_row(words.title(row.metric), row.variant, *cells, {True: "yes", False: "no", None: "-"}[row.moved])
-    console.print(rows)
+    for variant in dict.fromkeys(row.variant for row in compared.rows):
+        rows = Table(Column(variant, no_wrap=True), "first", "second", "moved", box=box.SIMPLE_HEAD)
+        for row in (row for row in compared.rows if row.variant == variant):
+            moved_word = {True: "yes", False: "no", None: "-"}[row.moved]
+            rows.add_row(words.title(row.metric), _change(row.first), _change(row.second), moved_word)
+        console.print(rows)
     for note in compared.notes:
         console.print(f"differs: {note}", highlight=False)

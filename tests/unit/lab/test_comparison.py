@@ -118,7 +118,10 @@ def test_the_command_shows_both_and_refuses_with_one_line(tmp_path, costlab):  #
     assert "cannot be compared" in str(costlab("compare", tmp_path / "a.json", tmp_path / "c.json").exception)
 
 
-def test_it_fits_on_a_terminal_of_a_hundred_columns():
-    console = Console(file=io.StringIO(), width=100)
+def test_it_fits_on_a_terminal_of_eighty_columns():
+    console = Console(file=io.StringIO(), width=80)
     comparison.show(comparison.compare(made(), made()), console)
-    assert max(map(len, console.file.getvalue().splitlines())) <= 100
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    at = next(i for i, line in enumerate(lines) if "latency p50" in line)
+    assert [lines[at].count("%"), lines[at + 1].count(" to ")] == [2, 2]
