@@ -348,6 +348,12 @@ def test_without_the_token_it_is_forbidden(public, given):
     assert "takes the stack's token" in answer.json["detail"]
 
 
+def test_an_empty_token_opens_nothing(service, public, tmp_path):
+    (tmp_path / "token").write_text("\n")
+    answer = public.get("/users/7", headers={FAULT: "latency", TOKEN: "", SIGNATURE: sign(b"", "mine", "latency")})
+    assert answer.status_code == 403
+
+
 def test_a_signature_holds_for_its_request_and_its_fault_alone(public):
     given = {
         FAULT: "errors;status=418",
