@@ -11,4 +11,5 @@ from tests.e2e.test_crash_safety import *  # noqa: F403 - after the skip; every 
 from tests.e2e.test_effects import *  # noqa: F403
 from tests.e2e.test_effects_cache import *  # noqa: F403
 from tests.e2e.test_effects_client import *  # noqa: F403
+from tests.e2e.test_effects_config import *  # noqa: F403
 from tests.e2e.test_effects_orders import *  # noqa: F403
