@@ -13,7 +13,7 @@ from costlab.stack.compose import ROOT, ComposeStack
 from costlab.stack.control import Control
 from tests.e2e.conftest import Client
 
-PROJECT = "costlab-test"
+PROJECT = f"{os.environ.get('COMPOSE_PROJECT_NAME', 'costlab')}-test"
 START_SECONDS = 900  # the first build of the image and the first pull are part of it
 
 

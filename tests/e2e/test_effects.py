@@ -5,12 +5,23 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 from costlab.stack.control import Control, ControlError
 from tests.conditions import eventually
 
 pytestmark = pytest.mark.usefixtures("control")
+
+
+def gunicorn(stack, service: str) -> psutil.Process | None:
+    """The master of a service's processes, which in a container is the child of its init; None while there is none."""
+    pid = next(row.pid for row in stack.status() if row.name == service)
+    try:
+        first = psutil.Process(pid) if pid else None
+        return next(iter(first.children()), None) if first and first.name() in ("docker-init", "tini") else first
+    except psutil.NoSuchProcess:
+        return None
 
 
 def total(control: Control, service: str, name: str, **labels: str) -> float:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from costlab.cli import app
 from costlab.stack import restarting
 from tests.conditions import eventually
-from tests.e2e.test_effects import total
+from tests.e2e.test_effects import gunicorn, total
 
 pytestmark = pytest.mark.timeout(300)
 SERVICES = {"gateway", "users", "orders", "cache-proxy", "worker"}
@@ -18,8 +18,8 @@ SERVICES = {"gateway", "users", "orders", "cache-proxy", "worker"}
 
 def workers(stack, service: str) -> list[psutil.Process]:
     """The worker processes of a service: the children of gunicorn's master; none while it does not run."""
-    master = next(row.pid for row in stack.status() if row.name == service)
-    return psutil.Process(master).children() if master and psutil.pid_exists(master) else []
+    master = gunicorn(stack, service)
+    return master.children() if master is not None and master.is_running() else []
 
 
 @pytest.fixture

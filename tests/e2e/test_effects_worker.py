@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from contextlib import closing
+from functools import partial
 
 import psutil
 import psycopg2
@@ -13,7 +14,7 @@ import pytest
 from redis import Redis
 
 from tests.conditions import eventually
-from tests.e2e.test_effects import total
+from tests.e2e.test_effects import gunicorn, total
 
 STREAM = "orders:placed"
 _orders = itertools.count(time.time_ns())
@@ -47,6 +48,10 @@ class Worker:
         done = self.total("costlab_jobs_total", outcome="done")
         return done, self.total("costlab_jobs_total") - done
 
+    def have_become(self, done: float, others: float) -> bool:
+        """Whether outcomes are these."""
+        return self.outcomes() == (done, others)
+
     def total(self, name: str, **labels: str) -> float:
         return total(self._control, "worker", name, **labels)
 
@@ -73,9 +78,10 @@ class Worker:
 
     def forked(self) -> list[psutil.Process]:
         """The consumer processes as the operating system shows them."""
-        master = next(row.pid for row in self._stack.status() if row.name == "worker")
-        children = psutil.Process(master).children(recursive=True)
-        return [child for child in children if psutil.Process(child.ppid()).ppid() != master and child.ppid() != master]
+        master = gunicorn(self._stack, "worker")
+        children = master.children(recursive=True)
+        apart = (master.pid, *(child.pid for child in master.children()))
+        return [child for child in children if child.ppid() not in apart]
 
     def flush_barriers(self) -> int:
         """Connections to PostgreSQL whose last statement was a barrier."""
@@ -98,10 +104,12 @@ def worker(stack, control):
 def test_worker_pool_and_size_change_while_jobs_come_in(worker):
     """ "worker.pool", "worker.size": as many consumers as asked for, where asked for; every job done once."""
     for kind, size in (("serial", 7), ("processes", 2), ("threads", 7), ("threads", 3)):
+        done, others = worker.outcomes()
         worker.send(40)
         worker.have(kind, size)
         assert len(worker.forked()) == (size if kind == "processes" else 0)
-        worker.do(40)
+        worker.send(40)
+        eventually(partial(worker.have_become, done + 80, others), within=30)
 
 
 def test_worker_pool_of_processes_replaces_one_that_was_killed(worker):
