@@ -7,9 +7,9 @@
            end after another second, and what is under way is finished, for 15 seconds at most.
 
 Example: 50 requests a second of 300 ms each mean 15 under way at any moment. Kill cuts those 15. Term finishes them,
-and loses only who sent a request on an idle connection, or connected, in the moment it closed. Drain loses none. Seen with three instances of users restarted in turn under 50
-POSTs of 100 ms a second: kill lost 11 of 1,306, term none of 4,659, drain none of 2,459 (a GET is asked again elsewhere
-when its connection breaks, so none was lost in any way).
+and loses only who sent a request on an idle connection, or connected, in the moment it closed. Drain loses none.
+Seen with three instances of users restarted in turn under 50 POSTs of 100 ms a second: kill lost 11 of 1,306, term
+none of 4,659, drain none of 2,459. A GET is asked again elsewhere when its connection breaks: none was lost in any way.
 Trade-off: a drain makes each restart two seconds longer, and one that never ends must be bounded, or a single hung
 request holds up the release. It is worth nothing without a balancer that heeds it and another instance to go to: a
 service of one instance is away between two processes however gently it goes.
