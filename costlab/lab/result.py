@@ -93,6 +93,12 @@ def write_whole(path: Path, text: str) -> None:
         raise LabError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+def forget_halves(path: Path) -> None:
+    """Remove what writers that were killed had not finished of ``path``."""
+    for half in path.parent.glob(f".{path.name}-*"):
+        half.unlink(missing_ok=True)
+
+
 def _keep_name(folder: Path) -> None:
     """A new name in ``folder`` survives a loss of power too."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -122,6 +122,7 @@ def resume(day: Day, path: Path, place: Place) -> tuple[Path, Result]:
 def _carry_out(start: Result, path: Path, place: Place) -> Result:
     """Execute what of the plan is missing. The file holds every finished block at any time, so a kill loses one."""
     blocks = list(start.blocks)
+    result.forget_halves(path)
     result.save(start, path)
     place.listener.begun(start.experiment, start.form)
 

@@ -21,6 +21,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_blocks_of_its_plan(tmp_pat
     command = [sys.executable, "-m", "tests.unit.lab.killed_run", str(tmp_path), str(seed)]
     kills = int(subprocess.run(command, stdout=subprocess.PIPE, timeout=100, check=True).stdout)
     [path] = (tmp_path / "11-caching").glob("*.json")
+    assert list(path.parent.glob(f".{path.name}-*")) == []
     finished = result.load(path)
     planned = plan(finished.experiment.names(), killed_run.ROUNDS, 5)
     assert [(b.round, b.variant, b.seed) for b in finished.blocks] == [(p.round, p.variant, p.seed) for p in planned]
