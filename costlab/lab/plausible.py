@@ -19,7 +19,7 @@ LARGEST = 2.6e15
 
 def oddity(result: "Result") -> str | None:
     """The first thing that cannot be, or None."""
-    return next((odd for odds in (_figures, _blocks, _conclusion) for odd in odds(result)), None)
+    return next((odd for odds in (_figures, _blocks, _noise, _conclusion) for odd in odds(result)), None)
 
 
 def _figures(result: "Result") -> Iterator[str]:
@@ -60,6 +60,21 @@ def _blocks(result: "Result") -> Iterator[str]:
                 yield f"blocks.{i}.counters has {key!r}; allowed: 'SERVICE NAME{{LABELS}}'"
 
 
+def _noise(result: "Result") -> Iterator[str]:
+    for name in result.noise.floors if result.noise is not None else ():
+        if unknown := _unknown(name):
+            yield f"noise.floors: {unknown}"
+
+
+def _unknown(metric: str) -> str:
+    """Why there is no such metric, or nothing."""
+    try:
+        metrics.named(metric)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _conclusion(result: "Result") -> Iterator[str]:
     concluded = result.conclusion
     if concluded is None:
@@ -68,10 +83,8 @@ def _conclusion(result: "Result") -> Iterator[str]:
     for i, effect in enumerate(concluded.effects):
         if effect.variant not in names[1:]:
             yield f"conclusion.effects.{i}.variant is {effect.variant!r}; allowed: {', '.join(names[1:])}"
-        try:
-            metrics.named(effect.metric)
-        except ValueError as error:
-            yield f"conclusion.effects.{i}: {error}"
+        if unknown := _unknown(effect.metric):
+            yield f"conclusion.effects.{i}: {unknown}"
     primary = result.experiment.primary
     if (primary.metric, primary.variant) not in {(effect.metric, effect.variant) for effect in concluded.effects}:
         yield f"conclusion.effects says nothing of {primary.metric} of {primary.variant}, which decides"

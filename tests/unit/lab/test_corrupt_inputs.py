@@ -15,6 +15,7 @@ from rich.console import Console
 
 from costlab.failure import Failure
 from costlab.lab import bill, experiment, price_sheet, report, result, table
+from costlab.lab.block import FaultSeen, Orders
 from costlab.lab.catalogue import find
 from costlab.lab.conclusion import conclude
 from costlab.lab.load.traffic import load_traffic
@@ -163,9 +164,15 @@ def test_damaged_assumptions(priced_folder, assumed):
 
 
 def _stored() -> dict:
-    blocks = synthetic.rounds(3, ttl={"queries": 700, "cpu_ms": 4.0})
+    more = {
+        "faults": [FaultSeen(fault="latency", on="orders", at=1.0, until=2.0)],
+        "orders": Orders(placed=10, lost=0, accepted=10),
+        "time_wait": 3,
+    }
+    blocks = synthetic.rounds(3, off=more, ttl={"queries": 700, "cpu_ms": 4.0, **more})
     made = synthetic.result(blocks, conclude(synthetic.day_11(), blocks, 7, quick=True))
-    return json.loads(made.model_dump_json())
+    noise = result.Noise(measured="2026-01-02T00:00:00Z", rounds=4, block_seconds=7, floors={"p50_ms": 0.02})
+    return json.loads(made.model_copy(update={"noise": noise}).model_dump_json())
 
 
 STORED = _stored()

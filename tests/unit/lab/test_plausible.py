@@ -38,6 +38,11 @@ def refused(tmp_path):
         ("blocks.0.elapsed", 0.0, "its readings 0 s; allowed: above 0"),
         ("blocks.0.counters", {"nameless": 1.0}, "blocks.0.counters has 'nameless'"),
         ("seed", -1, "seed is -1"),
+        (
+            "noise",
+            {"measured": "2026-01-02T00:00:00Z", "rounds": 4, "block_seconds": 7.0, "floors": {"speed": 0.1}},
+            "noise.floors: there is no metric 'speed'",
+        ),
         ("blocks", [], "conclusion rests on no block"),
         ("conclusion.effects.1.metric", "speed", "conclusion.effects.1: there is no metric 'speed'"),
         ("conclusion.effects.1.variant", "off", "conclusion.effects.1.variant is 'off'; allowed: ttl"),
