@@ -121,6 +121,13 @@ MECHANISMS = (
         (Check(HttpClient._guarded, {"kind == 'off'": True}, drop=("kind",)),),
     ),
     Mechanism(
+        "gateway.balancer",
+        GATEWAY,
+        {},
+        # With one replica there is nothing to choose.
+        (Check(HttpClient._sent, {"len(replicas) == 1": True}),),
+    ),
+    Mechanism(
         "http.deadline",
         GATEWAY,
         {"http.deadline": "off"},

@@ -6,9 +6,10 @@
 A request that goes on after a failure goes to any of those that are left. With one replica none of this happens.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
-from random import SystemRandom
+from random import Random
 
 from costlab.resilience.round_robin import RoundRobin
 from costlab.service import context
@@ -26,8 +27,9 @@ class Balancer(Picker):
         super().__init__()
         self._flags = flags
         self._in_flight = InFlight(clock)
-        # Seeded by the system at every draw: processes forked from one another must not draw the same.
-        random = SystemRandom()
+        random = Random()  # noqa: S311 - spreads load, guards nothing, and the system's costs several times as much
+        # Processes forked from one another must not draw the same.
+        os.register_at_fork(after_in_child=random.seed)
         self._policies: dict[str, Callable[[Sequence[Replica]], Replica]] = {
             "random": lambda replicas: random_choice.pick(replicas, random),
             "round_robin": RoundRobin().pick,

@@ -11,7 +11,8 @@ import psycopg2
 import pytest
 
 from costlab.stack import StackError
-from tests.compose.conftest import ENABLED, NEEDS_ENGINE, PROJECT, START_SECONDS, docker
+from costlab.stack.control import Control
+from tests.compose.conftest import ENABLED, NEEDS_ENGINE, PROJECT, START_SECONDS, docker, scaled
 from tests.conditions import eventually
 
 if not ENABLED:
@@ -19,6 +20,7 @@ if not ENABLED:
 
 pytestmark = pytest.mark.timeout(START_SECONDS)
 
+SERVED = "http_server_request_duration_seconds_count"
 PYTHON_SERVICES = ("cache-proxy", "gateway", "orders", "users", "worker")
 CORE = (*PYTHON_SERVICES, "postgres", "redis")
 
@@ -175,6 +177,33 @@ def test_a_second_up_says_that_it_runs_already(stack):
     said = []
     stack.up(said.append)
     assert said[-1] == f"the stack is up already: {stack.base_url()}"
+
+
+def test_users_can_be_scaled_to_three_that_are_all_used_and_done_without(stack, client):
+    larger = scaled(stack, users=3)
+    larger.up(lambda line: None)
+    names = ("users", "users-2", "users-3")
+    assert {row.name for row in larger.status() if row.healthy} >= {*CORE, *names}
+    assert len({larger.internal_urls()[name] for name in names}) == 3
+    assert set(larger.usage()) == set(CORE)
+    control = Control(larger.internal_urls(), larger.token())
+
+    def answered(name: str) -> float:
+        samples = control.metrics(name)
+        return sum(value for metric, labels, value in samples if metric == SERVED and "/users/" in labels["http_route"])
+
+    before = {name: answered(name) for name in names}
+
+    def all_answer() -> bool:
+        assert {client.get(f"/api/users/{user}").status for user in range(1, 31)} == {200}
+        return all(answered(name) > before[name] + 5 for name in names)
+
+    eventually(all_answer, within=30)
+    larger.stop("users-2")
+    assert {client.get(f"/api/users/{user}").status for user in range(1, 31)} == {200}
+    assert {row.name for row in larger.status() if not row.healthy} == {"users-2"}
+    larger.start("users-2")
+    assert {row.name for row in larger.status() if not row.healthy} == set()
 
 
 def test_down_leaves_nothing(stack):
