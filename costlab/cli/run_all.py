@@ -24,6 +24,9 @@ def run_all(days: Sequence[Day], run_one: Callable[[Day], Result], console: Cons
     finally:
         if outcomes:
             console.print(_table(summary(outcomes)))
+        for outcome in outcomes:
+            if outcome.result is None:
+                console.print(f"{outcome.day} failed: {outcome.failure}", style="red", highlight=False, soft_wrap=True)
     return all(outcome.result is not None for outcome in outcomes)
 
 

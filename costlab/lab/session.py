@@ -125,6 +125,9 @@ def _carry_out(start: Result, path: Path, place: Place) -> Result:
     result.forget_halves(path)
     result.save(start, path)
     place.listener.begun(start.experiment, start.form)
+    if start.given_flags:
+        said = ", ".join(f"{name}={value}" for name, value in start.given_flags.items())
+        place.listener.said(f"set in every variant: {said}")
 
     def keep(block: Block) -> None:
         blocks.append(block)

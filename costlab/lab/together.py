@@ -52,7 +52,7 @@ def _primary(result: Result | None) -> Effect | None:
 
 def _word(outcome: Outcome, p: float | None, tested: int) -> str:
     if outcome.result is None:
-        return f"FAILED: {outcome.failure}"
+        return "FAILED"
     if outcome.result.conclusion is None:
         return "no complete round"
     word = outcome.result.conclusion.verdict.word

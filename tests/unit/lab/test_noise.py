@@ -116,3 +116,11 @@ def test_a_quick_run_and_one_told_not_to_measure_no_floor_and_say_so(place, wish
     assert runs_begun(place) == [1]
     assert finished.noise is None
     assert any("no A/A run" in caveat for caveat in finished.conclusion.caveats)
+
+
+def test_flags_given_from_outside_are_said_and_recorded(place):
+    wish = session.Wish(quick=True, rounds=1, seed=1, flags={"cache.ttl": 60.0})
+    path, finished = session.run_day(catalogue.find("11"), wish, place)
+    assert ("said", "set in every variant: cache.ttl=60.0") in place.listener.events
+    assert {variant.flags["cache.ttl"] for variant in finished.experiment.variants.values()} == {60.0}
+    assert result.load(path).given_flags == {"cache.ttl": 60.0}

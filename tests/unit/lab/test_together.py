@@ -40,9 +40,9 @@ def test_counted_metrics_are_not_tested_and_do_not_count_among_the_tested():
     assert lines[0].p == pytest.approx(2 / 2**10)
 
 
-def test_a_failed_day_has_a_line_that_says_why():
+def test_a_failed_day_has_a_line_too():
     lines = summary([Outcome("a", failure="no stack"), outcome("b", 10)])
-    assert [line.verdict for line in lines] == ["FAILED: no stack", "CONFIRMED"]
+    assert [line.verdict for line in lines] == ["FAILED", "CONFIRMED"]
 
 
 def days(*names):
@@ -65,7 +65,7 @@ def test_a_day_that_fails_does_not_stop_the_rest_and_the_whole_has_failed():
 
     well, said = run(["first", "bad", "last"], run_one)
     assert not well
-    assert "bad failed: the gateway is gone" in said
+    assert said.count("bad failed: the gateway is gone") == 2  # when it happens, and at the end
     assert said.count("CONFIRMED") == 2
     assert run(["first", "last"], run_one)[0]
 
