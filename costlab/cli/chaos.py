@@ -171,7 +171,8 @@ def token(target: Target = "local") -> None:
 
 def line(record: Record, now: float) -> str:
     """A fault in a line: ``3f2a91c0  latency on users, ms=200, seed 7  41 s left``."""
-    return f"{record.id}  {record.words()}, seed {record.seed}   {record.left(now):.0f} s left"
+    seed = f", seed {record.seed}" if record.seed else ""  # those on the wire and of processes have none
+    return f"{record.id}  {record.words()}{seed}   {record.left(now):.0f} s left"
 
 
 def seconds(duration: str) -> float:

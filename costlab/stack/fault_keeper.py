@@ -5,7 +5,7 @@
                 sleeps until "until", undoes, removes the file, is gone
 
 It outlives the command, the supervisor and every service, and imports nothing but the standard library, so it is
-small (8 MB) and needs no file once it runs. What it has to do stands in the record under "undo":
+small (13 MB) and needs no file once it runs. What it has to do stands in the record under "undo":
 
     {"resume": [[4711, "3141592"], ...]}                  let these processes (pid, start time) run on, the last first
     {"run": ["docker", "unpause", "1f2e..."]}             run this command
