@@ -107,7 +107,7 @@ def _rounds(result: Result, conclusion: Conclusion, figures: dict[str, charts.Fi
     if not effect.ratios:
         return ""
     limit = primary.threshold()
-    if not effect.exact and result.noise is not None:
+    if result.noise is not None:
         limit = max(limit, result.noise.floors.get(primary.metric, 0.0))
     figures["rounds"] = charts.rounds(result.experiment, effect, limit)
     shade = "its range" if effect.exact else "its 95 % interval"

@@ -34,8 +34,8 @@ class Verdict(Closed):
 def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool, floor: float = 0.0) -> Verdict:
     """The verdict on the primary metric. ``spoilt``: guards that forbid a comparison of times.
 
-    ``floor``: what identical variants differ by on this machine today, as a share. The threshold is the larger of the
-    two; exact metrics are counted and need none.
+    ``floor``: what identical variants differ by on this machine today, as a share; the threshold is the larger of the
+    two. Of what is counted it is nought, unless chance has a hand in it (what is still in a cache).
     """
     if effect.ratio is None:
         return _verdict("INCONCLUSIVE", effect.refused, quick)
@@ -43,7 +43,7 @@ def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool, flo
         return _verdict("INCONCLUSIVE", f"the comparison is spoilt: {'; '.join(spoilt)}", quick)
     if effect.low is None or effect.high is None:
         return _verdict("INCONCLUSIVE", "one round has no interval; at least two are needed", quick, rounds=2)
-    threshold = primary.threshold() if effect.exact else max(primary.threshold(), floor)
+    threshold = max(primary.threshold(), floor)
     edge, limit = math.log1p(threshold), _limit(primary, threshold)
     low, high = (math.log(end) if end > 0 else -math.inf for end in (effect.low, effect.high))
     if primary.direction == "higher":

@@ -50,10 +50,12 @@ def test_what_lies_within_the_noise_floor_of_the_machine_is_not_confirmed():
     assert verdict(clear, floor=0.01) == verdict(clear)
 
 
-def test_what_is_counted_needs_no_noise_floor():
+def test_what_is_counted_has_to_be_clear_of_the_floor_too_if_it_has_one():
+    """Identical variants that read through a cache miss now and then what the other hit."""
     blocks = synthetic.rounds(4, ttl={"queries": 900})
     counted = effect(synthetic.day_11(), blocks, "db_queries_per_request", "ttl", 1)
-    assert decide(FEWER, counted, [], quick=False, floor=0.5).word == "CONFIRMED"
+    assert decide(FEWER, counted, [], quick=False, floor=0.0).word == "CONFIRMED"
+    assert decide(FEWER, counted, [], quick=False, floor=0.2).word == "REFUTED"
 
 
 def test_one_round_settles_nothing():
