@@ -42,6 +42,7 @@ class WireFaults:
     def apply(self, wish: Wish) -> Record:
         """In force, in open connections too, when this returns."""
         toxiproxy, edge = self._toxiproxy(), _edge(wish)
+        toxiproxy.proxies()  # where it is not there, nothing need be begun
         record = Record.of(wish, time.time())
         if wish.fault == DOWN:
             self._refuse_second(record)
