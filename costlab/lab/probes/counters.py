@@ -1,10 +1,13 @@
 """The counters of every service's /metrics, and how much each rose; of histograms their sums and counts."""
 
+import time
 from collections.abc import Iterable, Mapping
 
 from costlab.stack import replicas
-from costlab.stack.control import Control
+from costlab.stack.control import Control, ControlError
 
+BACK_SECONDS = 30.0
+_TICK_SECONDS = 0.25
 _KEPT = ("costlab_", "http_server_response_body_bytes", "http_client_request_duration")
 _RISING = ("_total", "_sum", "_count")
 
@@ -14,7 +17,7 @@ def read(control: Control, services: Iterable[str]) -> dict[str, float]:
     return {
         f"{service} {name}{_braced(labels)}": value
         for service in services
-        for name, labels, value in control.metrics(service)
+        for name, labels, value in _samples(control, service)
         if name.endswith(_RISING) and name.startswith(_KEPT)
     }
 
@@ -27,6 +30,17 @@ def by_service(rises: Mapping[str, float]) -> dict[str, float]:
         service = f"{replicas.service_of(instance)} {counter}"
         sums[service] = sums.get(service, 0.0) + value
     return sums
+
+
+def _samples(control: Control, service: str) -> list[tuple[str, dict[str, str], float]]:
+    deadline = time.monotonic() + BACK_SECONDS
+    while True:
+        try:
+            return control.metrics(service)
+        except ControlError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_TICK_SECONDS)
 
 
 def _braced(labels: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import psycopg2
 
 from costlab.lab.block import Queries, QuerySource, Statement
-from costlab.lab.errors import LabError
+from costlab.lab.probes.link import Link, line
 
 FALLBACK = "costlab_db_queries_total"
 _SERVING = ("users", "orders", "worker")
@@ -39,18 +39,14 @@ class DatabaseProbe:
     """Reads pg_stat_statements over one connection as role lab."""
 
     def __init__(self, dsn: str) -> None:
-        try:
-            self._link = psycopg2.connect(dsn, connect_timeout=3, application_name="costlab-lab")
-        except psycopg2.OperationalError as error:
-            raise LabError(f"PostgreSQL cannot be reached as role lab: {_line(error)}") from error
-        self._link.autocommit = True
+        self._link = Link(dsn, "lab")
         self.source: QuerySource = "pg_stat_statements"
         self.note = ""
         try:
             self.read()
         except (psycopg2.errors.UndefinedTable, psycopg2.errors.ObjectNotInPrerequisiteState) as error:
             self.source = FALLBACK
-            self.note = f"pg_stat_statements is not there: {_line(error)}"
+            self.note = f"pg_stat_statements is not there: {line(error)}"
 
     def close(self) -> None:
         """Close the connection."""
@@ -60,15 +56,9 @@ class DatabaseProbe:
         """The totals of every statement now, by role and statement; empty where they are not kept."""
         if self.source == FALLBACK:
             return {}
-        try:
-            with self._link.cursor() as statements:
-                statements.execute(_READ)
-                rows = statements.fetchall()
-        except psycopg2.OperationalError as error:
-            raise LabError(f"PostgreSQL was lost while it was measured: {_line(error)}") from error
         return {
             (role, number, toplevel): Seen(" ".join(text.split()), calls, seconds)
-            for role, number, toplevel, text, calls, seconds in rows
+            for role, number, toplevel, text, calls, seconds in self._link.rows(_READ)
         }
 
     def queries(
@@ -97,8 +87,10 @@ def _counted_by_postgres(before: Mapping[tuple, Seen], after: Mapping[tuple, See
     shown = []
     for key, now in after.items():
         then = before.get(key, Seen("", 0, 0.0))
+        if now.calls < then.calls:
+            then = Seen("", 0, 0.0)  # a crash of the server has lost the totals, and they began anew
         calls = now.calls - then.calls
-        if calls <= 0:
+        if calls == 0:
             continue
         role = key[0]
         if role not in _SERVING or now.text == _PROBE:
@@ -108,7 +100,3 @@ def _counted_by_postgres(before: Mapping[tuple, Seen], after: Mapping[tuple, See
         shown.append(Statement(role=role, text=now.text[:200], calls=calls, seconds=now.seconds - then.seconds))
     shown.sort(key=lambda statement: (-statement.calls, statement.role, statement.text))
     return Queries(source="pg_stat_statements", by_role=by_role, excluded=excluded, statements=shown[:_SHOWN])
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import psycopg2
 
 from costlab.lab.errors import LabError
+from costlab.lab.probes.link import Link, line
 
 # Longer than the worker waits before it takes over the jobs of a consumer that died.
 PATIENCE_SECONDS = 8.0
@@ -31,11 +32,7 @@ class OrdersProbe:
     """Follows the orders over one connection."""
 
     def __init__(self, dsn: str) -> None:
-        try:
-            self._link = psycopg2.connect(dsn, connect_timeout=3, application_name="costlab-lab")
-        except psycopg2.OperationalError as error:
-            raise LabError(f"PostgreSQL cannot be reached: {str(error).strip().splitlines()[0]}") from error
-        self._link.autocommit = True
+        self._link = Link(dsn, "postgres")
 
     def close(self) -> None:
         """Close the connection."""
@@ -59,8 +56,6 @@ class OrdersProbe:
 
     def _row(self, query: str, *values: int) -> tuple:
         try:
-            with self._link.cursor() as statements:
-                statements.execute(query, values)
-                return statements.fetchone()
+            return self._link.rows(query, *values)[0]
         except psycopg2.Error as error:
-            raise LabError(f"the orders cannot be counted: {str(error).strip().splitlines()[0]}") from error
+            raise LabError(f"the orders cannot be counted: {line(error)}") from error

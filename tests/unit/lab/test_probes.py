@@ -10,7 +10,9 @@ from costlab.lab import state
 from costlab.lab.errors import LabError
 from costlab.lab.probes import counters, machine, orders, sockets
 from costlab.lab.probes.database import DatabaseProbe, Seen
+from costlab.lab.probes.link import Link
 from costlab.lab.probes.orders import OrdersProbe
+from costlab.stack.control import ControlError
 from tests.unit.lab import synthetic
 
 
@@ -39,6 +41,45 @@ def test_counters_of_all_instances_of_a_service_are_added_up():
     rises = {"users x_total": 1.0, "users-2 x_total": 2.0, 'users-3 x_total{a="b"}': 4.0, "cache-proxy x_total": 8.0}
     added = {"users x_total": 3.0, 'users x_total{a="b"}': 4.0, "cache-proxy x_total": 8.0}
     assert counters.by_service(rises) == added
+
+
+class Killed:
+    """A service that answers again at the third attempt."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def metrics(self, service):
+        self.asked += 1
+        if self.asked < 3:
+            raise ControlError("no stack answers")
+        return [("costlab_retries_total", {}, 1.0)]
+
+
+def test_a_service_that_was_killed_in_the_block_is_waited_for(monkeypatch):
+    monkeypatch.setattr(counters, "_TICK_SECONDS", 0)
+    assert counters.read(Killed(), ["users"]) == {"users costlab_retries_total": 1.0}
+
+
+def test_a_service_that_does_not_come_back_is_an_error(monkeypatch):
+    monkeypatch.setattr(counters, "BACK_SECONDS", 0)
+    with pytest.raises(ControlError):
+        counters.read(Killed(), ["users"])
+
+
+def test_a_database_that_was_restarted_is_connected_to_again(postgres_url):
+    with closing(Link(postgres_url, "postgres")) as link, closing(psycopg2.connect(postgres_url)) as other:
+        [(pid,)] = link.rows("select pg_backend_pid()")
+        with other.cursor() as statements:
+            statements.execute("select pg_terminate_backend(%s)", [pid])
+        assert link.rows("select pg_backend_pid()") != [(pid,)]
+
+
+def test_totals_that_a_crash_of_the_server_has_lost_begin_anew(postgres_url):
+    with closing(DatabaseProbe(postgres_url)) as probe:
+        probe.source, probe.note = "pg_stat_statements", ""
+        before, after = {("users", 1, True): Seen("select", 90, 1.0)}, {("users", 1, True): Seen("select", 7, 0.5)}
+        assert probe.queries(before, after, {}).by_role == {"users": 7}
 
 
 def test_a_counter_of_a_block_is_summed_over_services_and_labels():
