@@ -102,3 +102,16 @@ def test_from_requests_to_verdict_a_hundred_identical_pairs_with_autocorrelated_
         ]
         words.append(decide(primary, effect(declared, blocks, "p50_ms", "ttl", trial), [], quick=False).word)
     assert words.count("CONFIRMED") <= 5
+
+
+@pytest.mark.parametrize("rounds", [4, 10])
+def test_the_interval_carried_over_to_a_bill_covers_the_truth_as_often_as_it_claims(rounds):
+    """A bill is a mean over rounds, drawn again in the same way."""
+    random = np.random.default_rng(rounds)
+    inside = 0
+    for trial in range(400):
+        usd = random.normal(30, 3, rounds)
+        drawn = usd[statistics.resamples(rounds, trial)].mean(axis=1)
+        low, high = statistics.stretched(float(usd.mean()), drawn, rounds)
+        inside += low <= 30 <= high
+    assert 0.92 <= inside / 400 <= 0.98
