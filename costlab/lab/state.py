@@ -5,7 +5,6 @@ otherwise one variant would be measured on fresh processes and the other on old 
 services that are to start anew before every block for another reason, such as memory that a process never gives back.
 """
 
-import re
 from collections.abc import Callable, Mapping
 
 import redis
@@ -13,7 +12,7 @@ import redis
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import Experiment
 from costlab.service.flags import Registry
-from costlab.stack import Stack
+from costlab.stack import Stack, replicas
 from costlab.stack.control import Control
 
 # What the cache-proxy keeps in Redis (services/cache_proxy/cache_store.py); other keys there are not ours to touch.
@@ -72,7 +71,7 @@ def restarted(experiment: Experiment, before: Flags) -> set[str]:
 
 def _instances(services: set[str], running: list[str]) -> list[str]:
     """Every running instance of ``services``: orders stands for orders-2 too."""
-    return [name for name in running if "all" in services or re.sub(r"-\d+$", "", name) in services]
+    return [name for name in running if "all" in services or replicas.service_of(name) in services]
 
 
 def empty_cache(redis_url: str) -> int:

@@ -41,6 +41,7 @@ class Timeline:
         self._chaos = chaos
         self._faults = sorted(faults, key=lambda fault: fault.at)
         self._seed = seed
+        self._registry = Registry.load()
         self._over = threading.Event()
         self._seen: list[Record] = []
         self._failure: Failure | None = None
@@ -81,16 +82,17 @@ class Timeline:
         if self._faults:
             none_left(self._chaos)
 
+    def _document(self, fault: PlannedFault) -> dict[str, object]:
+        """The fault as it is asked for: where chance has a part in it, the same in every variant of a round."""
+        seed = {"seed": self._seed} if self._registry[fault.fault].level == "service" else {}
+        return fault.document() | seed
+
     def _follow(self, began: float) -> None:
-        registry = Registry.load()
         for fault in self._faults:
             if self._over.wait(max(0.0, began + fault.at - time.monotonic())):
                 return
-            document = fault.document()
-            if registry[fault.fault].level == "service":
-                document["seed"] = self._seed
             try:
-                self._seen.append(self._chaos.add(document))
+                self._seen.append(self._chaos.add(self._document(fault)))
             except Failure as failure:
                 self._failure = failure
                 return

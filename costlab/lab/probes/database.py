@@ -6,7 +6,6 @@ embedded PostgreSQL has none), the services' own counter stands in, and the resu
 Source: PostgreSQL manual, F.32 pg_stat_statements.
 """
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import psycopg2
 
 from costlab.lab.block import Queries, QuerySource, Statement
 from costlab.lab.probes.link import Link, line
+from costlab.stack import replicas
 
 FALLBACK = "costlab_db_queries_total"
 _SERVING = ("users", "orders", "worker")
@@ -75,8 +75,7 @@ def _counted_by_services(counters: Mapping[str, float], note: str) -> Queries:
     for key, rise in counters.items():
         instance, counter = key.split(" ", 1)
         if counter == FALLBACK and rise:
-            # users-2 is another instance of users, and has its role.
-            role = re.sub(r"-\d+$", "", instance)
+            role = replicas.service_of(instance)
             by_role[role] = by_role.get(role, 0) + round(rise)
     return Queries(source=FALLBACK, note=note, by_role=by_role)
 
