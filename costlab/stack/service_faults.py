@@ -49,12 +49,23 @@ class ServiceFaults:
         return self._change("/faults")
 
     def active(self) -> list[Record]:
-        """What the services say; those that do not answer are passed over."""
+        """What the services say; for those that do not answer, what Redis has been told."""
         answers = self._ask_all()
+        found = {each["id"]: each for answer in answers.values() for each in answer["faults"]}
+        records = {name: self._registry.record(_without(each, "seconds_left")) for name, each in found.items()}
+        if len(answers) < len(self._stack.internal_urls()):
+            records = self._told() | records
         now = time.time()
-        records = {found["id"]: found for answer in answers.values() for found in answer["faults"]}
-        known = [self._registry.record(_without(found, "seconds_left")) for found in records.values()]
-        return [record for record in known if record.left(now)]
+        return [record for record in records.values() if record.left(now)]
+
+    def _told(self) -> dict[str, Record]:
+        """Faults by id as Redis has them; none where it is away too."""
+        try:
+            with Redis.from_url(self._stack.redis_url(), socket_timeout=ANSWER_SECONDS) as redis:
+                held = FaultStore(redis, self._registry).read()
+        except RedisError:
+            return {}
+        return {} if held is None else held[1]
 
     def _change(self, path: str) -> int:
         """Asked of any service that answers; where all hang or are gone, Redis is told without them."""

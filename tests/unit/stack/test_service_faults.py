@@ -66,5 +66,13 @@ def test_a_service_nobody_knows_is_refused_with_those_there_are(redis_url):
         ServiceFaults(Silent(redis_url)).apply(wish)
 
 
-def test_nothing_is_active_where_nobody_answers(redis_url):
+def test_what_is_active_in_services_that_hang_is_what_redis_was_told(redis, redis_url):
     assert ServiceFaults(Silent(redis_url)).active() == []
+    _, record = added(redis)
+    assert ServiceFaults(Silent(redis_url)).active() == [record]
+    assert ServiceFaults(Silent(redis_url)).remove(record.id)
+    assert ServiceFaults(Silent(redis_url)).active() == []
+
+
+def test_nothing_is_known_to_be_active_where_redis_is_away_too(free_port):
+    assert ServiceFaults(Silent(f"redis://127.0.0.1:{free_port}/0")).active() == []
