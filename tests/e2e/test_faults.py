@@ -75,7 +75,8 @@ def faults(stack, control):
 
     add.chaos = chaos
     yield add
-    chaos.clear()
+    if chaos.status():
+        chaos.clear()
     assert chaos.status() == []
 
 
