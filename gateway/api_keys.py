@@ -37,6 +37,10 @@ class ApiKeys:
             raise ValueError(f"{ANONYMOUS} is the client of requests without a key")
         return cls(names)
 
+    def clients(self) -> list[str]:
+        """The names there are."""
+        return [ANONYMOUS, *sorted(set(self._names.values()))]
+
     def client(self, key: str) -> str:
         """The client's name; Unauthorized when nobody has this key."""
         if not key:

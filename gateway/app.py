@@ -28,6 +28,7 @@ def create(settings: GatewaySettings) -> Service:
     service.on_stop(limiter.close)
     keys = ApiKeys.parse(settings.api_keys.get_secret_value())
     service.app.register_blueprint(openapi.blueprint([upstreams["users"], upstreams["orders"]]))
+    service.tell("/clients", lambda: {"clients": keys.clients()})
     service.faults.know_routes(lambda: [route.label for route in routes.ROUTES])
     service.door.public = Proxy(service.door.public, upstreams, keys, limiter, service.flags)
     return service

@@ -90,8 +90,8 @@ class Service:
         self._token_file = settings.token_file
         inside.register_blueprint(self._health.blueprint())
         inside.register_blueprint(internal.blueprint(registry, self.flags, control, settings.token_file))
-        inside.register_blueprint(fault_routes.blueprint(self.faults, settings.token_file))
         inside.register_blueprint(rollout_routes.blueprint(registry, self.flags, control, settings.token_file))
+        inside.register_blueprint(fault_routes.blueprint(self.faults, settings.token_file))
         header = FaultHeader(self.faults, settings.token_file)
         self.door = Door(
             self.app.wsgi_app, inside.wsgi_app, settings.internal_port(), self.tracing, self.faults.inbound, header
@@ -122,9 +122,14 @@ class Service:
         """The service's configuration document, with its place on the internal port."""
         configuration = Configuration(self.name, model, self.redis, self.flags)
         self._inside.register_blueprint(internal.configuration(configuration, self._token_file))
+        self.faults.parts.configuration = configuration
         self.on_start(configuration.start)
         self.on_stop(configuration.stop)
         return configuration
+
+    def tell(self, path: str, content: Callable[[], dict]) -> None:
+        """Answer ``path`` on the internal port with ``content()``."""
+        self._inside.add_url_rule(path, path, content)
 
     def redis_for(self, url: str, answer_seconds: float = redis_client.ANSWER_SECONDS) -> Redis:
         """Redis under ``url``, with a patience of its own; calls to it meet the faults of edge redis."""

@@ -109,30 +109,53 @@ class Acceptance(Generic[Document]):
 
     def __init__(self, schema: Schema[Document]) -> None:
         self._schema = schema
-        self._good = InForce(0, schema.default())
+        self._good = self._taken = InForce(0, schema.default())
         self._seen = 0
+        self._slipped: dict[str, object] = {}
         self.in_force = self._good
 
     def offer(self, revision: int, given: Mapping[str, object], validation: bool) -> str | None:
         """Take over the document ``given`` or refuse it; None when it was seen before, or is older."""
         fallen_back = self.validate() if validation else None
-        if revision <= (self._seen if validation else self.in_force.revision):
+        if revision <= (self._seen if validation else self._taken.revision):
             return fallen_back
         self._seen = max(self._seen, revision)
         try:
-            self._good = self.in_force = InForce(revision, self._schema.parse(given))
+            self._good = self._taken = InForce(revision, self._schema.parse(given))
         except BadValue:
             if validation:
                 return REFUSED
-            self.in_force = InForce(revision, self._schema.unchecked(given))
+            self._taken = InForce(revision, self._schema.unchecked(given))
+        self._cover()
         return TAKEN
 
     def validate(self) -> str | None:
         """Validation is on: go back to the last good document, if the one in force is not."""
         if self.in_force is self._good:
             return None
-        self.in_force = self._good
+        self._taken, self._slipped = self._good, {}
+        self._cover()
         return REFUSED
+
+    def slip_in(self, given: Mapping[str, object], validation: bool) -> str | None:
+        """Take over ``given``, a fault's, on top of whatever is offered, or refuse it; None when it is there."""
+        if given == self._slipped:
+            return None
+        if validation:
+            return REFUSED
+        self._slipped = dict(given)
+        self._cover()
+        return TAKEN
+
+    def withdraw(self, setting: str) -> None:
+        """Take back what was slipped in there."""
+        self._slipped.pop(setting, None)
+        self._cover()
+
+    def _cover(self) -> None:
+        taken = self._taken
+        covered = dict(taken.document) | self._slipped
+        self.in_force = InForce(taken.revision, self._schema.unchecked(covered)) if self._slipped else taken
 
 
 class ConfigurationStore:
@@ -187,6 +210,7 @@ class Configuration(Generic[Document]):
         self._revision = metrics.CONFIG_REVISION.labels(service)
         self._outcomes = metrics.Children(metrics.CONFIG_DOCUMENTS)
         self._read = False
+        self._slipped: dict[str, object] = {}
         self._stopped = False
         self._woken = threading.Event()
         self._way = self._asked()
@@ -224,13 +248,39 @@ class Configuration(Generic[Document]):
                 raise
         return self.store.set(changes)
 
+    def refusal(self, setting: str, value: object) -> str:
+        """Why a fault (costlab/service/fault_kinds/bad_setting.py) cannot let ``setting`` be ``value``; else ""."""
+        fields = self.schema.describe()
+        if setting not in fields:
+            return f"has no setting {setting!r}; it has: {', '.join(fields)}"
+        try:
+            self.schema.parse({setting: value})
+        except BadValue as error:
+            return f"refuses the document, as service.config_validation is on: {error}" if self.validated else ""
+        return f"allows {setting} to be {value!r}, so nothing would be bad; allowed: {fields[setting]['allowed']}"
+
+    def slip_in(self, setting: str, value: object) -> None:
+        """Let ``value`` arrive as ``service.config`` says, on top of what the document holds."""
+        with self._lock:
+            self._slipped = self._slipped | {setting: value}
+            if self._flags["service.config"] == "push":
+                self._take_slipped()
+
+    def withdraw(self, setting: str) -> None:
+        """Take back what was slipped in, at once."""
+        with self._lock:
+            self._slipped = {name: value for name, value in self._slipped.items() if name != setting}
+            self._acceptance.withdraw(setting)
+
+    def _take_slipped(self) -> None:
+        self._record(self._acceptance.slip_in(self._slipped, self.validated))
+
     def refresh(self) -> None:
         """Look at what Redis holds. Nothing there, or Redis away: what is in force stays."""
         held = self.store.read()
         self._read = True
-        if held is not None:
-            with self._lock:
-                self._record(self._acceptance.offer(*held, self.validated))
+        with self._lock:
+            self._see(held)
 
     def start(self) -> None:
         """Read the document, then follow it from a thread of this process."""
@@ -281,8 +331,13 @@ class Configuration(Generic[Document]):
         """Refresh, unless the way has changed in the meantime: the new one looks when it will."""
         held = self.store.read()
         with self._lock:
-            if held is not None and not self._woken.is_set():
-                self._record(self._acceptance.offer(*held, self.validated))
+            if not self._woken.is_set():
+                self._see(held)
+
+    def _see(self, held: tuple[int, Mapping[str, object]] | None) -> None:
+        if held is not None:
+            self._record(self._acceptance.offer(*held, self.validated))
+        self._take_slipped()
 
     def _rest(self) -> None:
         self._woken.wait()

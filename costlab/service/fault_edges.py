@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import re
+import signal
 import socket
 import struct
 import time
@@ -20,13 +21,15 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from costlab.service import context, metrics, problem
 from costlab.service.fault_kinds.chance import decide
-from costlab.service.fault_kinds.effects import Answer, Break, Dribble, Effect, Kind, Wait
+from costlab.service.fault_kinds.effects import Answer, Break, Crash, Dribble, Effect, Kind, Wait
 from costlab.service.faults import Record
 from costlab.service.health import PATHS
 
 # A body that dribbles leaves in as many parts per second.
 PARTS_PER_SECOND = 10
 INJECTED = "A fault was injected."
+# Whom a request is for, as the gateway says it.
+CLIENT = "HTTP_X_CLIENT"
 _ON = struct.pack("ii", 1, 0)
 _PARAMETER = re.compile(r"<(?:(\w+):)?\w+>|\{\w+\}")
 _injected = metrics.Children(metrics.FAULTS_INJECTED)
@@ -68,7 +71,7 @@ class Edge:
         self.name = name
         self.active: tuple[Active, ...] = ()
 
-    def meet(self, seconds: float) -> "Answer | Break | Pace | None":
+    def meet(self, seconds: float) -> "Answer | Break | Crash | Pace | None":
         """Pass the faults of this edge: wait as they say, TimeoutError after ``seconds``; what the caller must do."""
         return meet(self.active, seconds)
 
@@ -89,8 +92,10 @@ class Inbound:
         path = environ["PATH_INFO"]
         if path in PATHS:
             return public(environ, start)
-        met = [fault for fault in faults if not fault.record.route or pattern(fault.record.route).fullmatch(path)]
-        effect = meet(met, math.inf)
+        client = environ.get(CLIENT, "")
+        effect = meet([fault for fault in faults if _concerned(fault.record, path, client)], math.inf)
+        if isinstance(effect, Crash):
+            os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(effect, Break):
             break_connection(environ)
         if isinstance(effect, Answer):
@@ -118,13 +123,16 @@ class Pace:
             raise TimeoutError("the time allowed is over")
 
 
-def meet(faults: Iterable[Active], seconds: float) -> Answer | Break | Pace | None:
+def meet(faults: Iterable[Active], seconds: float) -> Answer | Break | Crash | Pace | None:
     """Wait as ``faults`` say, in turn; the first answer or break ends it. TimeoutError after ``seconds``."""
     until = time.monotonic() + seconds
     pace = None
     for fault in faults:
         effect = fault.effect()
-        if isinstance(effect, Answer | Break):
+        if isinstance(effect, Break | Crash):
+            fault.wait(effect.seconds)
+            return effect
+        if isinstance(effect, Answer):
             return effect
         if isinstance(effect, Dribble):
             pace = Pace(fault, effect.bytes_per_second)
@@ -133,6 +141,13 @@ def meet(faults: Iterable[Active], seconds: float) -> Answer | Break | Pace | No
             if time.monotonic() >= until:
                 raise TimeoutError("the time allowed is over")
     return pace
+
+
+def _concerned(record: Record, path: str, client: str) -> bool:
+    """Whether a request for ``path`` by ``client`` meets the fault."""
+    if record.parameters.get("client", client) != client:
+        return False
+    return not record.route or pattern(record.route).fullmatch(path) is not None
 
 
 def note(record: Record) -> None:

@@ -43,6 +43,11 @@ class ActiveWhole:
         self._kind.stop(self._parts)
 
 
+def _made_here(fault: str) -> bool:
+    """Whether it is made inside services; some of level "input" are."""
+    return fault in KINDS or fault in WHOLE_KINDS
+
+
 class FaultEngine:
     """Faults of ``service`` in this process. ``port`` tells its instance from others on the same machine; ``clock`` is
     monotonic, and decides when a fault is over."""
@@ -92,7 +97,7 @@ class FaultEngine:
 
     def granted(self, wish: Wish) -> Record:
         """The record of ``wish``, which begins now; BadFault says why this service cannot have it."""
-        if self.registry[wish.fault].level != "service":
+        if not _made_here(wish.fault):
             raise BadFault(f"{wish.fault} is not made inside a service")
         if wish.on != self.service and not re.fullmatch(rf"{self.service}-[1-9][0-9]*", wish.on):
             raise BadFault(f"this is {self.service}, not {wish.on}")
@@ -140,7 +145,7 @@ class FaultEngine:
         if record.id in self._active or record.id in self._over or record.instance not in ("", self._instance):
             return False
         service = record.on if not record.instance else record.on.rpartition("-")[0]
-        return service == self.service and self.registry[record.fault].level == "service"
+        return service == self.service and _made_here(record.fault)
 
     def _begin(self, record: Record) -> None:
         left = record.left(time.time())

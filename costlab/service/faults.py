@@ -43,7 +43,9 @@ class BadFault(ValueError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number from ``low`` to ``high`` or one of ``values``; ``at`` are the places where it means something."""
+    """A number from ``low`` to ``high``, one of ``values`` or a ``text`` of that pattern; ``at`` are the places where
+    it means something.
+    """
 
     name: str
     default: Value
@@ -52,15 +54,21 @@ class Parameter:
     high: float = 0
     whole: bool = False
     values: tuple[str, ...] = ()
+    text: str = ""
     at: tuple[str, ...] = PLACES
 
     def allowed(self) -> str:
         """What may be given, in words: ``1 to 60000``, ``400 to 599 (whole)``, ``up or down``."""
+        if self.text:
+            return f"text that is {self.text}"
         return problem.join(self.values) if self.values else _range(self.low, self.high, self.whole)
 
     def parse(self, raw: object) -> Value:
         """The typed value of ``raw``; BadFault says what is allowed."""
-        if self.values:
+        if self.text:
+            if isinstance(raw, str) and re.fullmatch(self.text, raw):
+                return raw
+        elif self.values:
             if raw in self.values:
                 return str(raw)
         else:
@@ -228,7 +236,7 @@ def _fault(name: str, row: Mapping[str, Any]) -> Fault:
 
 
 def _parameter(name: str, row: Mapping[str, Any]) -> Parameter:
-    known = {"values", "number", "integer", "default", "help", "at"}
+    known = {"values", "number", "integer", "text", "default", "help", "at"}
     if unknown := set(row) - known:
         raise ValueError(f"faults.toml: {name}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     low, high = row.get("number") or row.get("integer") or (0, 0)
@@ -240,6 +248,7 @@ def _parameter(name: str, row: Mapping[str, Any]) -> Parameter:
         high=high,
         whole="integer" in row,
         values=tuple(row.get("values", ())),
+        text=row.get("text", ""),
         at=tuple(row.get("at", PLACES)),
     )
     return replace(parameter, default=parameter.parse(parameter.default))

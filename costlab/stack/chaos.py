@@ -9,6 +9,7 @@ Each level of faults is made in its own place, behind one interface:
 
     Chaos ─┬► Level process   costlab/stack/process_faults.py: kill, terminate, restart, pause
            ├► Level wire      costlab/stack/wire_faults.py: between a service and what it calls, by toxiproxy
+           ├► Level input     costlab/stack/input_faults.py: nothing is wrong but what the system is given
            └► Level service   costlab/stack/service_faults.py: in the processes, over their internal ports
 
 A fault is in force once ``add`` has returned, and ends by itself at its time, whatever becomes of who asked for it.
@@ -20,6 +21,7 @@ from typing import Protocol
 from costlab.failure import Failure
 from costlab.service.faults import BadFault, Record, Registry, Wish
 from costlab.stack import Stack
+from costlab.stack.input_faults import InputFaults
 from costlab.stack.process_faults import ProcessFaults, wait_until_back
 from costlab.stack.service_faults import ServiceFaults
 from costlab.stack.wire_faults import WireFaults
@@ -49,6 +51,7 @@ class Level(Protocol):
 LEVELS: dict[str, Callable[[Stack], Level]] = {
     "process": ProcessFaults,
     "wire": WireFaults,
+    "input": InputFaults,
     "service": ServiceFaults,
 }
 

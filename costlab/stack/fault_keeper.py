@@ -8,6 +8,7 @@ It outlives the command, the supervisor and every service, and imports nothing b
 small (13 MB) and needs no file once it runs. What it has to do stands in the record under "undo":
 
     {"resume": [[4711, "3141592"], ...]}                  let these processes (pid, start time) run on, the last first
+    {"end": [[4711, "3141592"]]}                          end these processes, which would end by themselves as well
     {"run": ["docker", "unpause", "1f2e..."]}             run this command
     {"call": ["DELETE", "http://127.0.0.1:8420/...", null]}   ask for this over HTTP
 
@@ -65,15 +66,17 @@ def remove(file):
 
 
 def is_over(way):
-    """Whether the fault has ended without us: what was paused has been killed."""
-    paused = way.get("resume")
-    return bool(paused) and identity(paused[0][0]) != paused[0][1]
+    """Whether the fault has ended without us: the process that was paused, or is to be ended, is gone."""
+    found = way.get("resume") or way.get("end")
+    return bool(found) and identity(found[0][0]) != found[0][1]
 
 
 def undo(way, clock=time.time, sleep=time.sleep):
     """End the fault; False when that has to be tried again."""
     if "resume" in way:
         return _resume(way["resume"])
+    if "end" in way:
+        return _end(way["end"])
     if "run" in way:
         return _run(way["run"])
     return _call(*way["call"], clock, sleep)
@@ -98,6 +101,14 @@ def _resume(paused):
         if identity(pid) == started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
+    return True
+
+
+def _end(processes):
+    for pid, started in processes:
+        if identity(pid) == started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
     return True
 
 

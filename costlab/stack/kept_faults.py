@@ -25,7 +25,7 @@ _START_SECONDS = 10
 
 
 class KeptFaults:
-    """The faults of one ``level`` ("process", "wire") whose records lie in ``folder``."""
+    """The faults of one ``level`` ("process", "wire", "input") whose records lie in ``folder``."""
 
     def __init__(self, folder: Path, level: str) -> None:
         self._folder = folder
@@ -102,7 +102,7 @@ class KeptFaults:
 
 def end_all(folder: Path) -> None:
     """End the kept faults of a stack that is to be stopped; what cannot be ended now, its keeper ends."""
-    for level in ("process", "wire"):
+    for level in ("process", "wire", "input"):
         with suppress(StackError):
             KeptFaults(folder, level).clear()
 

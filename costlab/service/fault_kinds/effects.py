@@ -1,6 +1,6 @@
 """What a fault does: to one request or call, or to the service as a whole.
 
-Four effects on a request are all there are; each edge carries them out in its own way
+Five effects on a request are all there are; each edge carries them out in its own way
 (costlab/service/fault_edges.py).
 """
 
@@ -23,7 +23,15 @@ class Answer(NamedTuple):
 
 
 class Break(NamedTuple):
-    """Break the connection."""
+    """Break the connection, ``seconds`` from now."""
+
+    seconds: float = 0.0
+
+
+class Crash(NamedTuple):
+    """The process dies, ``seconds`` from now."""
+
+    seconds: float
 
 
 class Dribble(NamedTuple):
@@ -32,7 +40,7 @@ class Dribble(NamedTuple):
     bytes_per_second: float
 
 
-Effect = Wait | Answer | Break | Dribble
+Effect = Wait | Answer | Break | Crash | Dribble
 FOR_EVER = Wait(math.inf)
 
 
@@ -58,11 +66,25 @@ class Cuttable(Protocol):
         """Give back what that took."""
 
 
+class Configurable(Protocol):
+    """A configuration document."""
+
+    def refusal(self, setting: str, value: object) -> str:
+        """Why ``value`` would not arrive, or would not be bad, in words that follow the service's name; else ""."""
+
+    def slip_in(self, setting: str, value: object) -> None:
+        """Let ``value`` arrive as documents do, unchecked."""
+
+    def withdraw(self, setting: str) -> None:
+        """Take it back at once."""
+
+
 @dataclass
 class Parts:
     """What of a service a fault of the whole may reach."""
 
     slots: Cuttable | None = None
+    configuration: Configurable | None = None
 
 
 class WholeKind(Protocol):

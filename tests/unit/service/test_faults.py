@@ -10,11 +10,15 @@ from costlab.service.fault_kinds import KINDS, WHOLE_KINDS
 from costlab.service.faults import PLACES, BadFault, Parameter, Record, Registry, kind_of
 
 REGISTRY = Registry.load()
+# Faults of the input that are made inside services.
+INPUTS = {"bad_setting", "poison_tenant"}
 EDGES = {"inbound": "", "whole": "", "upstream": "orders", "postgres": "postgres", "redis": "redis"}
 
 
 def values(parameter: Parameter) -> st.SearchStrategy:
     """What ``parameter`` allows."""
+    if parameter.text:
+        return st.from_regex(parameter.text, fullmatch=True)
     if parameter.values:
         return st.sampled_from(parameter.values)
     if parameter.whole:
@@ -127,7 +131,8 @@ def test_a_record_never_lasts_longer_than_it_was_given_whatever_the_clock_says()
 
 def test_every_fault_of_a_service_is_a_kind_with_a_file_of_its_name():
     kinds = KINDS | WHOLE_KINDS
-    assert {fault.name for fault in REGISTRY if fault.level == "service"} == set(kinds)
+    assert {fault.name for fault in REGISTRY if fault.level == "service"} == set(kinds) - INPUTS
+    assert {fault.name for fault in REGISTRY if fault.level == "input"} > INPUTS
     assert all(kind.__module__.endswith(f".{name}") for name, kind in kinds.items())
 
 
