@@ -16,6 +16,7 @@ from costlab.lab.conclusion import conclude
 from costlab.lab.errors import Interrupted
 from costlab.lab.experiment import FlagValue
 from costlab.lab.load import run_load
+from costlab.lab.marking import Marking
 from costlab.lab.plan import plan
 from costlab.lab.probes import Probes
 from costlab.lab.result import Result
@@ -156,7 +157,10 @@ def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None
     else:
         refuse_active(chaos)
     quiet.wait(control, start.form.settle_seconds + start.form.block_seconds + _SPARE, place.listener.said, place.stop)
-    with closing(Probes(place.stack, control)) as probes:
+    with (
+        closing(Probes(place.stack, control)) as probes,
+        closing(Marking(start.day, place.listener, control)) as listener,
+    ):
         place.listener.said(f"database queries are counted by {probes.query_source}")
         stage = Stage(place.stack, control, start.experiment, partial(set_flags, place.stack), start.flags_before)
         if stage.restarts:
@@ -168,7 +172,7 @@ def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None
             probes=probes,
             experiment=start.experiment,
             form=start.form,
-            listener=place.listener,
+            listener=listener,
             stop=place.stop,
             generator=start.generator,
             load=place.load,

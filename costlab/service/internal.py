@@ -3,24 +3,38 @@ take the stack's token."""
 
 import hmac
 from pathlib import Path
+from typing import Annotated
 
 import orjson
 from flask import Blueprint, Response, request
+from pydantic import BaseModel, Field, ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from costlab.service import metrics, problem, profiling
+from costlab.service import metrics, problem, process_usage, profiling
 from costlab.service.configuration import BadValue, Configuration
 from costlab.service.flags import Flags, FlagStore, Registry
 
+_Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+
+
+class Block(BaseModel):
+    """Which block of an experiment is under load; round 0: none of that variant."""
+
+    experiment: _Name
+    variant: _Name
+    round: Annotated[int, Field(ge=0)]
+
 
 def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path | None) -> Blueprint:
-    """The routes /metrics and /flags."""
+    """The routes /metrics, /flags and /block."""
     routes = Blueprint("internal", __name__)
     store = FlagStore(redis, registry)
+    record_usage = process_usage.Recorder()
 
     @routes.get("/metrics")
     def scrape() -> Response:
+        record_usage()
         return Response(metrics.render(), content_type=metrics.CONTENT_TYPE)
 
     @routes.get("/flags")
@@ -38,6 +52,17 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
             raise problem.Invalid(str(error)) from error
         except RedisError as error:
             raise problem.Unavailable("Redis, which holds the flags, cannot be reached; nothing was set.") from error
+
+    @routes.put("/block")
+    def mark() -> Response:
+        """Note which block of an experiment is under load, for whoever looks at metrics; nothing follows from it."""
+        authorize(token_file)
+        try:
+            block = Block.model_validate_json(request.get_data())
+        except ValidationError as error:
+            raise problem.from_validation(error, "body") from error
+        metrics.BLOCK.labels(block.experiment, block.variant).set(block.round)
+        return document(block.model_dump())
 
     return routes
 

@@ -306,6 +306,26 @@ SLOT_WAIT_SECONDS = Histogram(
 )
 SLOTS_REFUSED = Counter("costlab_slots_refused", "Requests that got no slot before their deadline.")
 
+# What the service uses (process_usage.py), read by the process that answers a scrape for all of them
+CPU_SECONDS = Gauge(
+    "process_cpu_time_seconds",
+    "CPU time of all processes of the service since it started, user and system; it only rises.",
+    multiprocess_mode="livemostrecent",
+)
+MEMORY_BYTES = Gauge(
+    "process_memory_usage_bytes",
+    "Memory of all processes of the service, as PSS.",
+    multiprocess_mode="livemostrecent",
+)
+
+# Experiments
+BLOCK = Gauge(
+    "costlab_block",
+    "The round of the experiment's block that is under load now, in the variant; 0: no block of it is.",
+    ["experiment", "variant"],
+    multiprocess_mode="livemostrecent",
+)
+
 # Worker processes
 FROZEN_OBJECTS = Gauge(
     "costlab_gc_frozen_objects",

@@ -26,7 +26,7 @@ _MOST = 20
 
 def stand_in(replace: Callable[[object, str, object], None] = setattr) -> SimpleNamespace:
     """Everything that would need a stack, and a stack. ``replace`` puts the stand-ins into place."""
-    control = SimpleNamespace(flags=lambda: dict(BEFORE), metrics=lambda service: [])
+    control = SimpleNamespace(flags=lambda: dict(BEFORE), metrics=lambda service: [], call=lambda *given, **where: {})
     replace(session, "Probes", lambda *_: Probes())
     replace(session, "Control", lambda *_: control)
     replace(session, "Chaos", lambda _stack: Chaos())

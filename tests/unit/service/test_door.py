@@ -1,6 +1,7 @@
 """The door: request id, deadline, trace and metrics of every request; the internal port stays inside."""
 
 import pytest
+from prometheus_client import REGISTRY
 from redis import Redis
 
 from costlab.service import context, metrics
@@ -152,6 +153,18 @@ def test_a_bad_change_is_refused_with_what_is_allowed(inside, body, status, says
     answer = inside("PATCH", "/flags", data=body, headers={"Authorization": "Bearer secret"})
     assert answer.status_code == status
     assert says in answer.json["detail"]
+
+
+def test_a_block_of_an_experiment_is_marked_with_the_token_and_its_names_are_bounded(inside):
+    token = {"Authorization": "Bearer secret"}
+    block = {"experiment": "11-caching", "variant": "on", "round": 3}
+    assert inside("PUT", "/block", json=block).status_code == 401
+    assert inside("PUT", "/block", json=block, headers=token).json == block
+    labels = {"experiment": "11-caching", "variant": "on"}
+    assert REGISTRY.get_sample_value("costlab_block", labels) == 3
+    for wrong in ({"variant": "a b"}, {"experiment": "x" * 65}, {"round": -1}):
+        assert inside("PUT", "/block", json=block | wrong, headers=token).status_code == 422
+    assert inside("PUT", "/block", data=b"[]", headers=token).status_code == 422
 
 
 def test_nothing_is_traced_while_the_share_is_zero_but_the_trace_id_is_handed_on(public):

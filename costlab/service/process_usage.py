@@ -1,0 +1,84 @@
+"""CPU and memory of a service, read from /proc when somebody asks for its metrics: no thread, no cost otherwise.
+
+Gunicorn's master and every process below it count, those that have ended included: the kernel adds their time to that
+of the parent that waited for them. Memory is PSS, in which a page that n processes share counts as 1/n in each; the
+same as `costlab status` and the lab read from outside.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from costlab.service import metrics
+
+# Whoever waits for flags asks for metrics every few milliseconds, and reading PSS walks the page tables.
+PAUSE_SECONDS = 1.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class ProcessUsage:
+    """Sets the two metrics, at most once a second. ``root`` is the process whose tree counts."""
+
+    def __init__(self, root: int, proc: Path = Path("/proc")) -> None:
+        self._root = root
+        self._proc = proc
+        self._last = -PAUSE_SECONDS
+
+    def record(self, now: float) -> None:
+        """Read and set, unless that was done within PAUSE_SECONDS; nothing where there is no /proc."""
+        if now - self._last < PAUSE_SECONDS or not self._proc.is_dir():
+            return
+        self._last = now
+        cpu, memory = 0.0, 0
+        for pid in self._tree(self._root):
+            try:
+                cpu += cpu_seconds((self._proc / str(pid) / "stat").read_text())
+                memory += pss_bytes((self._proc / str(pid) / "smaps_rollup").read_text())
+            except OSError:
+                continue  # it has just ended, and its time is its parent's
+        metrics.CPU_SECONDS.set(cpu)
+        metrics.MEMORY_BYTES.set(memory)
+
+    def _tree(self, pid: int) -> Iterator[int]:
+        yield pid
+        for children in self._proc.glob(f"{pid}/task/*/children"):
+            try:
+                found = children.read_text().split()
+            except OSError:
+                continue  # a thread that has just ended
+            for child in found:
+                yield from self._tree(int(child))
+
+
+def of_this_service() -> ProcessUsage:
+    """Of gunicorn's master and what is below it; of this process alone where there is no gunicorn."""
+    return ProcessUsage(os.getppid() if "PROMETHEUS_MULTIPROC_DIR" in os.environ else os.getpid())
+
+
+def cpu_seconds(stat: str) -> float:
+    """User and system time of /proc/PID/stat, its own and that of children it has waited for.
+
+    >>> cpu_seconds("7 (a (b) c) S 1 7 7 0 -1 0 0 0 0 0 100 50 25 25 20 0") * _TICKS
+    200.0
+    """
+    # The name, in parentheses, may hold anything; after it come field 3 and on, and the times are 14 to 17.
+    return sum(int(ticks) for ticks in stat.rpartition(")")[2].split()[11:15]) / _TICKS
+
+
+def pss_bytes(smaps_rollup: str) -> int:
+    """The PSS line, in bytes; 0 of a process that is ending."""
+    found = (line.split()[1] for line in smaps_rollup.splitlines() if line.startswith("Pss:"))
+    return int(next(found, 0)) * 1024
+
+
+class Recorder:
+    """The usage of this service, found out at the first request, which is served after the fork."""
+
+    def __init__(self) -> None:
+        self._usage: ProcessUsage | None = None
+
+    def __call__(self) -> None:
+        if self._usage is None:
+            self._usage = of_this_service()
+        self._usage.record(time.monotonic())
