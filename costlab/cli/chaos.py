@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from costlab.cli.soak import soak
 from costlab.failure import Failure
 from costlab.lab import play as timed
 from costlab.service.faults import DEFAULT_SECONDS, Fault, Record, Registry
@@ -35,6 +36,7 @@ class ChaosUsage(Failure):
 
 def register(app: typer.Typer) -> None:
     """Add these commands to ``app``."""
+    commands.command()(soak)
     app.add_typer(commands, name="chaos")
 
 
