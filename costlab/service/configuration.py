@@ -112,6 +112,7 @@ class Acceptance(Generic[Document]):
         self._good = self._taken = InForce(0, schema.default())
         self._seen = 0
         self._slipped: dict[str, object] = {}
+        self._refused: dict[str, object] = {}
         self.in_force = self._good
 
     def offer(self, revision: int, given: Mapping[str, object], validation: bool) -> str | None:
@@ -133,7 +134,7 @@ class Acceptance(Generic[Document]):
         """Validation is on: go back to the last good document, if the one in force is not."""
         if self.in_force is self._good:
             return None
-        self._taken, self._slipped = self._good, {}
+        self._taken, self._slipped, self._refused = self._good, {}, self._slipped
         self._cover()
         return REFUSED
 
@@ -142,7 +143,8 @@ class Acceptance(Generic[Document]):
         if given == self._slipped:
             return None
         if validation:
-            return REFUSED
+            known, self._refused = given == self._refused, dict(given)
+            return None if known else REFUSED
         self._slipped = dict(given)
         self._cover()
         return TAKEN

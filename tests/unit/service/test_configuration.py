@@ -91,6 +91,31 @@ def test_a_refused_document_is_taken_over_when_validation_is_switched_off_and_le
     assert (acceptance.in_force.revision, acceptance.in_force.document.size) == (1, 10)
 
 
+SLIPS = st.one_of(st.tuples(st.sampled_from(["size", "depth"]), st.sampled_from(["many", -1])), st.none())
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 20), FIELDS, st.booleans(), SLIPS), max_size=20))
+def test_what_a_fault_slipped_in_leaves_no_trace_once_it_is_withdrawn(steps):
+    """And with validation on it is never in force, not even beside a good document."""
+    spoiled, spared = Acceptance(Schema(Limits)), Acceptance(Schema(Limits))
+    slipped = {}
+    for revision, fields, validation, slip in steps:
+        for acceptance in (spoiled, spared):
+            acceptance.offer(revision, fields, validation)
+        if slip is None:
+            for setting in slipped:
+                spoiled.withdraw(setting)
+            slipped = {}
+            assert spoiled.in_force == spared.in_force
+        else:
+            slipped[slip[0]] = slip[1]
+            spoiled.slip_in(slipped, validation)
+            assert not validation or spoiled.in_force == spared.in_force
+            assert validation or getattr(spoiled.in_force.document, slip[0]) == slip[1]
+            assert spoiled.slip_in(slipped, validation) is None, "once however often it is seen"
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [

@@ -131,6 +131,16 @@ def test_a_later_process_with_the_same_number_is_left_alone(sleeper):
     assert stopped(sleeper.pid)
 
 
+def test_a_process_is_ended_at_its_time_and_a_later_one_with_its_number_is_not(tmp_path):
+    with subprocess.Popen(["sleep", "600"]) as process:
+        started = fault_keeper.identity(process.pid)
+        assert fault_keeper.undo({"end": [[process.pid, "another"]]})
+        clock = Clock()
+        fault_keeper.keep(written(tmp_path, 5, {"end": [[process.pid, started]]}), clock, clock.sleep)
+        assert clock.now == pytest.approx(5, abs=fault_keeper.TICK)
+        assert process.wait(timeout=10) == -signal.SIGTERM
+
+
 def test_an_ended_process_has_no_identity_even_before_its_parent_looks():
     process = subprocess.Popen(["true"])
     try:
