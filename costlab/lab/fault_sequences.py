@@ -10,7 +10,7 @@ defaults in costlab/faults.toml, a quarter to twice of them: a fault that stops 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
@@ -59,18 +59,29 @@ class Choice:
     edge: str = ""
 
 
-def menu(wire: bool) -> list[list[Choice]]:
-    """What may be drawn: for each fault the places it fits. ``wire``: calls go through toxiproxy."""
-    faults = [fault for fault in Registry.load() if wire or fault.level != "wire"]
-    return [list(_places(fault, wire)) for fault in faults]
+Menu = dict[str, list[list[Choice]]]
 
 
-def draw(seed: int, number: int, choices: Sequence[Sequence[Choice]], seconds: float) -> Drawn:
-    """Sequence ``number`` of ``seed``, which lasts ``seconds``."""
+def menu(wire: bool) -> Menu:
+    """What may be drawn: by level, for each fault the places it fits. ``wire``: calls go through toxiproxy."""
+    found: Menu = {}
+    for fault in Registry.load():
+        if wire or fault.level != "wire":
+            found.setdefault(fault.level, []).append(list(_places(fault, wire)))
+    return found
+
+
+def draw(seed: int, number: int, choices: Menu, seconds: float) -> Drawn:
+    """Sequence ``number`` of ``seed``, which lasts ``seconds``. Each level is as likely as another."""
     random = Random(f"{seed}:{number}")  # noqa: S311 - repeats on purpose
     times = sorted([0.0, *(random.uniform(0, 0.6 * seconds) for _ in range(random.randint(0, MOST - 1)))])
-    faults = [Timed(at, _document(random, random.choice(random.choice(choices)), seconds - at)) for at in times]
+    faults = [Timed(at, _document(random, _chosen(random, choices), seconds - at)) for at in times]
     return Drawn(number, tuple(faults), random.random() < 0.5)
+
+
+def _chosen(random: Random, choices: Menu) -> Choice:
+    faults = choices[random.choice(list(choices))]
+    return random.choice(random.choice(faults))
 
 
 def _places(fault: Fault, wire: bool) -> Iterable[Choice]:
