@@ -52,6 +52,11 @@ def mean(histogram: Mapping[int, int]) -> float | None:
     return sum(value_of(bucket) * number for bucket, number in histogram.items()) / total if total else None
 
 
+def within(histogram: Mapping[int, int], seconds: float) -> int:
+    """How many of the requests took no longer than ``seconds``, told by the middle of their bucket."""
+    return sum(number for bucket, number in histogram.items() if value_of(bucket) <= seconds)
+
+
 def value_of(bucket: int) -> float:
     """The middle (in ratio) of a bucket, in seconds."""
     return _SMALLEST * math.exp((bucket + 0.5) * _GROWTH)

@@ -13,6 +13,8 @@ from costlab.lab.block import Block, Orders
 
 DATASTORES = ("postgres", "redis")
 MIB = 2**20
+# What a visitor waits for before giving up, as far as goodput is concerned.
+TIMELY_SECONDS = 0.5
 _CACHE = "costlab_cache_requests_total"
 
 
@@ -59,6 +61,11 @@ def _cpu(block: Block, without: Collection[str]) -> float | None:
 
 def _memory(block: Block, without: Collection[str]) -> float:
     return sum(deployed(block.memory_bytes, without).values()) / MIB
+
+
+def _timely(block: Block, without: Collection[str]) -> float:
+    """An answer that comes too late is no answer; a queue that is worked off in the end would else look harmless."""
+    return histogram.within(block.latencies.histogram, TIMELY_SECONDS) / block.seconds
 
 
 def _hit_share(block: Block, without: Collection[str]) -> float | None:
@@ -163,6 +170,7 @@ _ALL = (
         lambda block, without: block.succeeded / block.seconds,
         better="higher",
     ),
+    Metric("timely_per_second", "successful within 500 ms", "/s", _timely, better="higher"),
     Metric(
         "retries_per_request",
         "retries/request",

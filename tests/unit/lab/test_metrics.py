@@ -56,6 +56,12 @@ def test_what_did_not_happen_has_no_share(name):
     assert read(name, counters={}) is None
 
 
+@pytest.mark.parametrize(("milliseconds", "timely"), [(490.0, 90.0), (510.0, 0.0)])
+def test_an_answer_after_half_a_second_is_not_timely(milliseconds, timely):
+    assert read("timely_per_second", milliseconds=milliseconds, failed=100) == timely
+    assert read("goodput_per_second", milliseconds=milliseconds, failed=100) == 90.0
+
+
 def test_queries_are_told_by_service_too():
     assert read("db_queries_per_request.users") == read("db_queries_per_request") == 1.0
     assert read("db_queries_per_request.worker") == 0.0
