@@ -1,0 +1,95 @@
+"""Cost: USD per month at 10,000 users a day, from what the stack uses now. Rules: dashboards/prices.py."""
+
+from costlab.lab.price_sheet import sheet_names
+from dashboards.grafana import Dashboard, Row, graph, number, worst
+
+_USD = 'cost:usd_per_month:5m{sheet="$sheet"}'
+
+DASHBOARD = Dashboard(
+    "cost",
+    "3 Cost",
+    "USD per month at 10,000 users a day with 100 requests each, from what requests use now (five minutes) and the "
+    "price sheet. `costlab run` measures it properly; CPU of PostgreSQL is in its bill and not in this one.",
+    [
+        Row(
+            "Per month",
+            [
+                number(
+                    "USD per month",
+                    "All rows below together, CPU of PostgreSQL not included. Shown while requests are answered.",
+                    "currencyUSD",
+                    (f"sum({_USD})", "all"),
+                ),
+                number(
+                    "Of it before the first request",
+                    "Memory, disk, cache node, load balancer: what is paid when nobody comes.",
+                    "currencyUSD",
+                    ('sum(cost:usd_per_month:5m{sheet="$sheet",kind=~"memory|database|redis|load balancer"})', "idle"),
+                ),
+                number(
+                    "Successful requests per second",
+                    "What the use is divided by; a handful gives figures that jump.",
+                    "reqps",
+                    ("cost:requests:rate5m", "requests"),
+                ),
+            ],
+        ),
+        Row(
+            "Where it goes",
+            [
+                worst(
+                    "By service",
+                    "Everything a service causes.",
+                    "currencyUSD",
+                    (f"sum by (service) ({_USD})", "{{service}}"),
+                ),
+                worst("By kind", "As on an invoice.", "currencyUSD", (f"sum by (kind) ({_USD})", "{{kind}}")),
+            ],
+            across=2,
+        ),
+        Row(
+            "Over time",
+            [
+                graph(
+                    "By kind", "As on an invoice.", "currencyUSD", (f"sum by (kind) ({_USD})", "{{kind}}"), stacked=True
+                ),
+                graph(
+                    "CPU by service",
+                    "CPU bought for the peak at the utilisation assumed (infra/prices/assumptions.toml).",
+                    "currencyUSD",
+                    ('sum by (service) (cost:usd_per_month:5m{sheet="$sheet",kind="cpu"})', "{{service}}"),
+                    stacked=True,
+                ),
+                graph(
+                    "Memory by service",
+                    "As it stands, of one instance or more.",
+                    "currencyUSD",
+                    ('sum by (service) (cost:usd_per_month:5m{sheet="$sheet",kind="memory"})', "{{service}}"),
+                    stacked=True,
+                ),
+                graph(
+                    "CPU per successful request",
+                    "Background work included; it weighs more, the fewer requests there are.",
+                    "s",
+                    ("cost:cpu_seconds_per_request:5m", "{{service}}"),
+                    stacked=True,
+                ),
+                graph(
+                    "Bytes per successful request",
+                    "Bodies sent to users, spans sent to the collector, log lines written.",
+                    "bytes",
+                    ("cost:body_bytes_per_request:5m", "to users"),
+                    ("cost:span_bytes_per_request:5m", "spans, {{service}}"),
+                    ("cost:log_bytes_per_request:5m", "logs, {{service}}"),
+                ),
+                graph(
+                    "Per sheet",
+                    "The same use at every price sheet in infra/prices.",
+                    "currencyUSD",
+                    ("sum by (sheet) (cost:usd_per_month:5m)", "{{sheet}}"),
+                ),
+            ],
+        ),
+    ],
+    variables={"sheet": sheet_names()},
+)

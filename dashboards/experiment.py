@@ -1,0 +1,104 @@
+"""Experiment: the variants of a run under one clock, with what was broken on purpose."""
+
+from dashboards.grafana import FAULTS, PROMETHEUS, Dashboard, Row, graph, number, quantile, rate
+
+_SECONDS = "http_server_request_duration_seconds"
+_REQUESTS = 'sum(rate(http_server_request_duration_seconds_count{service="gateway"}[$__rate_interval]))'
+BLOCKS = {
+    "name": "blocks",
+    "datasource": PROMETHEUS,
+    "enable": True,
+    "iconColor": "blue",
+    "expr": "max by (experiment, variant) (costlab_block) > 0",
+    "step": "1s",
+    "titleFormat": "{{variant}}",
+    "textFormat": "{{experiment}}",
+}
+
+DASHBOARD = Dashboard(
+    "experiment",
+    "4 Experiment",
+    "A run of `costlab run DAY`: blue stretches are blocks, named by their variant; red ones are faults. For looking "
+    "only: the verdict comes from the lab's own measurements.",
+    [
+        Row(
+            "Now",
+            [
+                number(
+                    "Under load",
+                    "The round of the block that runs; nothing while no experiment does.",
+                    "short",
+                    ("max by (experiment, variant) (costlab_block) > 0", "{{experiment}}: {{variant}}"),
+                    base="blue",
+                ),
+                number(
+                    "Requests per second", "Answered by the gateway.", "reqps", (_REQUESTS, "requests"), base="blue"
+                ),
+                number(
+                    "Faults",
+                    "Active ones.",
+                    "short",
+                    ("sum(costlab_faults_active) or vector(0)", "active"),
+                    base="blue",
+                ),
+            ],
+        ),
+        Row(
+            "What the variant changes",
+            [
+                graph(
+                    "Latency",
+                    "Of the gateway's answers. The lab measures from the planned send time, which is stricter.",
+                    "s",
+                    (quantile(0.5, _SECONDS, service="gateway"), "p50"),
+                    (quantile(0.95, _SECONDS, service="gateway"), "p95"),
+                    (quantile(0.99, _SECONDS, service="gateway"), "p99"),
+                ),
+                graph(
+                    "Statements per request",
+                    "Sent to PostgreSQL, by service, per request of a user.",
+                    "short",
+                    (
+                        f"sum by (service) (rate(costlab_db_queries_total[$__rate_interval])) / ignoring (service) "
+                        f"group_left () {_REQUESTS}",
+                        "{{service}}",
+                    ),
+                    stacked=True,
+                ),
+                graph(
+                    "CPU per request",
+                    "Of each service, per request of a user; PostgreSQL and Redis are in the lab's figures only.",
+                    "s",
+                    (
+                        f"sum by (service) (rate(process_cpu_time_seconds[$__rate_interval])) / ignoring (service) "
+                        f"group_left () {_REQUESTS}",
+                        "{{service}}",
+                    ),
+                    stacked=True,
+                ),
+                graph(
+                    "Memory",
+                    "PSS of each service, all its instances together.",
+                    "bytes",
+                    ("sum by (service) (process_memory_usage_bytes)", "{{service}}"),
+                    stacked=True,
+                ),
+                graph(
+                    "Rate and errors",
+                    "Requests answered, and those answered 5xx.",
+                    "reqps",
+                    (_REQUESTS, "all"),
+                    ('sum(service_route:http_server_errors:rate1m{service="gateway"})', "5xx"),
+                ),
+                graph(
+                    "Cache",
+                    "GETs through the cache-proxy by outcome.",
+                    "reqps",
+                    (rate("costlab_cache_requests_total", "outcome"), "{{outcome}}"),
+                    stacked=True,
+                ),
+            ],
+        ),
+    ],
+    annotations=(BLOCKS, FAULTS),
+)
