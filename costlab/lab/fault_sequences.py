@@ -103,7 +103,7 @@ def _document(random: Random, choice: Choice, left: float) -> dict[str, object]:
     place = kind_of(choice.edge) if choice.edge else WHOLE if WHOLE in fault.at else INBOUND
     document: dict[str, object] = {"fault": fault.name, "on": choice.on, "edge": choice.edge}
     document["ttl"] = round(max(1.0, random.uniform(0.5, 1.0) * left), 1)
-    if fault.level in ("service", "input"):
+    if fault.seeded:
         document["seed"] = random.randrange(SEEDS)
     if fault.rate is not None:
         document["rate"] = random.choice([1, round(random.uniform(0.05, 1), 2)])

@@ -84,7 +84,7 @@ class Timeline:
 
     def _document(self, fault: PlannedFault) -> dict[str, object]:
         """The fault as it is asked for: where chance has a part in it, the same in every variant of a round."""
-        seed = {"seed": self._seed} if self._registry[fault.fault].level == "service" else {}
+        seed = {"seed": self._seed} if self._registry[fault.fault].seeded else {}
         return fault.document() | seed
 
     def _follow(self, began: float) -> None:

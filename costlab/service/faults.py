@@ -89,6 +89,11 @@ class Fault:
     rate: float | None = None
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
+    @property
+    def seeded(self) -> bool:
+        """Whether anything about it is drawn from a seed of ours."""
+        return self.level not in _SEEDLESS
+
     def parameters_at(self, place: str) -> dict[str, Parameter]:
         """The parameters that mean something at ``place``."""
         return {name: parameter for name, parameter in self.parameters.items() if place in parameter.at}

@@ -41,7 +41,7 @@ def documents(draw) -> dict:
         document["rate"] = draw(st.floats(0.001, 1))
     if place == "inbound" and draw(st.booleans()):
         document["route"] = "/users/{id}"
-    optional = {"ttl": st.floats(1, 3600)} | ({"seed": st.integers(0, 2**32 - 1)} if fault.level == "service" else {})
+    optional = {"ttl": st.floats(1, 3600)} | ({"seed": st.integers(0, 2**32 - 1)} if fault.seeded else {})
     return document | draw(st.fixed_dictionaries({}, optional=optional))
 
 
