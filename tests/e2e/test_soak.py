@@ -49,6 +49,19 @@ def test_a_lost_order_fails_the_soak_and_the_seed_is_said(soak, stack, monkeypat
     assert str(done.exception).startswith("seed 5: accepted and not stored: ")
 
 
+def test_ctrl_c_leaves_no_fault(soak, stack, monkeypatch):
+    """Interrupted with one in force that would have lasted on."""
+    add = Chaos.add
+
+    def interrupted(self, document):
+        add(self, document | {"fault": "hang", "on": "users", "edge": "", "ttl": 60, "rate": 1, "parameters": {}})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Chaos, "add", interrupted)
+    assert soak("--seed", "5", "--sequences", "1").exit_code == 130
+    assert Chaos(stack).status() == []
+
+
 def test_a_stack_that_is_broken_already_is_not_soaked(soak, stack):
     chaos = Chaos(stack)
     chaos.add({"fault": "latency", "on": "users", "ttl": 60})
