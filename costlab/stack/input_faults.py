@@ -102,10 +102,12 @@ class InputFaults:
             raise BadFault(f"traffic comes in at the gateway, not at {wish.on}")
         if (requests := wish.parameters["per_second"] * wish.ttl) > LARGEST_BURST:
             raise BadFault(f"a burst has at most {LARGEST_BURST} requests, this would be {requests:.0f}")
+        # It takes a second or more to start, and its time counts from its first request; it ends by itself, so it may
+        # be there before its keeper is.
+        generator = _generator(self._stack.base_url(), wish)
         record = Record.of(wish, time.time())
-        with self._kept.kept(record, _NOTHING) as better:
-            better({"end": [_generator(self._stack.base_url(), record)]})
-        return record
+        with self._kept.kept(record, {"end": [generator]}):
+            return record
 
     def _control(self) -> Control:
         return Control(self._stack.internal_urls(), self._stack.token())
@@ -116,10 +118,10 @@ def _salt(record: Record) -> str:
     return f"chaos-{record.seed}"
 
 
-def _generator(base_url: str, record: Record) -> list[int | str]:
+def _generator(base_url: str, wish: Wish) -> list[int | str]:
     """Its pid and when it started; it has left us behind, and sends, by the time this returns."""
-    said = record.parameters
-    arguments = [base_url, said["traffic"], said["per_second"], record.until, record.seed]
+    said = wish.parameters
+    arguments = [base_url, said["traffic"], said["per_second"], wish.ttl, wish.seed]
     environment = {name: value for name, value in os.environ.items() if name != MARK}
     # The shell is gone at once and its child nobody's; what is read ends when the generator lets go of it.
     command = ["sh", "-c", '"$@" &', "sh", sys.executable, "-m", "costlab.lab.load.burst", *map(str, arguments)]
@@ -130,7 +132,8 @@ def _generator(base_url: str, record: Record) -> list[int | str]:
         )  # fmt: skip
         pid, started = done.stdout.split(maxsplit=1)
     except ValueError:
-        raise StackError(f"the generator did not start: {done.stderr.strip() or 'no reason given'}") from None
+        said_last = done.stderr.strip().splitlines() or ["no reason given"]
+        raise StackError(f"the generator did not start: {said_last[-1]}") from None
     except (OSError, subprocess.SubprocessError) as error:
         raise StackError(f"the generator did not start: {error}") from error
     return [int(pid), started.strip()]

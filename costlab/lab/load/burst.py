@@ -1,7 +1,7 @@
 """A burst of traffic, as a process of its own that outlives who started it and ends at its time.
 
-    python -m costlab.lab.load.burst http://127.0.0.1:8080 browse 200 1790000000.5 7
-                                     gateway               traffic  per second  until  seed
+    python -m costlab.lab.load.burst http://127.0.0.1:8080 browse 200 30 7
+                                     gateway, traffic, requests per second, seconds, seed
 
 Says ``<pid> <when it started>`` once it sends, and lets go of its output then. SIGTERM ends it before its time. Made
 for the fault traffic_burst (costlab/stack/input_faults.py); what becomes of the requests, nobody notes.
@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import time
 
 from costlab.failure import Failure
 from costlab.lab.load import LoadSpec, LoadStopped, run_load
@@ -22,15 +21,15 @@ API_KEY = "demo"
 TIMEOUT_SECONDS = 5.0
 
 
-def main(base_url: str, traffic: str, per_second: str, until: str, seed: str) -> None:
-    """Send until ``until`` (Unix seconds)."""
+def main(base_url: str, traffic: str, per_second: str, seconds: str, seed: str) -> None:
+    """Send for so many seconds."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     spec = LoadSpec(
         base_url=base_url,
         traffic=ROOT / "loadtests" / "traffic" / f"{traffic}.json",
         rate=float(per_second),
-        seconds=float(until) - time.time(),
+        seconds=float(seconds),
         settle_seconds=0,
         seed=int(seed),
         api_key=API_KEY,
