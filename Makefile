@@ -26,8 +26,8 @@ logs: $(READY) ## what the services say; Ctrl-C to leave
 doctor: $(READY) ## what this machine has, and how to get what it lacks
 	@$(COSTLAB) doctor
 
-test: $(READY) lint ## the whole suite in two processes, on a stack of its own; also while `make up` is running
-	@$(PYTEST) -n 2 --dist loadgroup --no-loadscope-reorder
+test: $(READY) lint ## the whole suite in three processes, on stacks of its own; also while `make up` is running
+	@$(PYTEST) -n 3 --dist loadgroup --no-loadscope-reorder
 
 test-compose: $(READY) ## the Compose stack on a real Docker engine
 	@COSTLAB_TEST_COMPOSE=1 $(PYTEST) tests/compose

@@ -31,14 +31,20 @@ class FixedFlags:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For ``-n``: a file's tests stay in one process, and all that share the stack in one, so that there is one."""
+    """For ``-n``: a file's tests stay in one process; those that share a stack are shared out over three.
+
+    A stack takes 6 s to start and 450 MB, and its tests mostly wait: effects, what breaks it, and the lab's runs.
+    """
     if not config.pluginmanager.hasplugin("xdist"):
         return
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        shared = "stack" in fixtures and "make" not in fixtures  # which makes a stack for one test
-        group = "the stack" if shared else item.path.relative_to(TESTS).as_posix()
-        item.add_marker(pytest.mark.xdist_group("the replicated stack" if "replicated_stack" in fixtures else group))
+        group = item.path.relative_to(TESTS).as_posix()
+        if "replicated_stack" in fixtures:
+            group = "the replicated stack"
+        elif "stack" in fixtures and "make" not in fixtures:  # which makes a stack for one test
+            group = f"a stack: {next((word for word in ('fault', 'lab') if word in item.path.name), 'effects')}"
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture

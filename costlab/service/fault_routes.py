@@ -32,7 +32,7 @@ def blueprint(engine: FaultEngine, token_file: Path | None) -> Blueprint:
     def read() -> Response:
         now = time.time()
         active = [record.document() | {"seconds_left": round(record.left(now), 3)} for record in engine.records()]
-        return document({"revision": engine.revision, "in_force": _in_force(), "faults": active})
+        return document({"revision": engine.revision, "in_force": _in_force(engine), "faults": active})
 
     @routes.post("/faults")
     def add() -> Response:
@@ -69,7 +69,7 @@ def _added(engine: FaultEngine) -> tuple[Record, int]:
     except RedisError as error:
         raise problem.Unavailable(_AWAY) from error
     deadline = time.monotonic() + IN_FORCE_SECONDS
-    while _in_force() < revision:
+    while _in_force(engine) < revision:
         if time.monotonic() > deadline:
             engine.store.remove(record.id)
             raise problem.Unavailable(f"Not in force in every process within {IN_FORCE_SECONDS:g} s; taken back.")
@@ -77,5 +77,5 @@ def _added(engine: FaultEngine) -> tuple[Record, int]:
     return record, revision
 
 
-def _in_force() -> float:
-    return metrics.live_minimum("costlab_faults_revision")
+def _in_force(engine: FaultEngine) -> float:
+    return metrics.live_minimum("costlab_faults_revision", engine.service)

@@ -348,8 +348,8 @@ def render() -> bytes:
     return generate_latest(registry)
 
 
-def live_minimum(name: str) -> float:
-    """The lowest value of a livemin gauge over the live processes of the service; 0 before any has set it."""
+def live_minimum(name: str, service: str) -> float:
+    """The lowest value of a livemin gauge over the live processes of ``service``; 0 before any has set it."""
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:
         samples = [sample for family in REGISTRY.collect() if family.name == name for sample in family.samples]
@@ -357,7 +357,7 @@ def live_minimum(name: str) -> float:
         files = [str(file) for file in Path(folder).glob("gauge_livemin_*.db")]
         merged = multiprocess.MultiProcessCollector.merge(files)
         samples = [sample for family in merged if family.name == name for sample in family.samples]
-    return min((sample.value for sample in samples), default=0)
+    return min((sample.value for sample in samples if sample.labels["service"] == service), default=0)
 
 
 def forget_process(pid: int) -> None:

@@ -52,10 +52,12 @@ class Client:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
     """Up once for the session, down at its end."""
-    running = open_stack("local", state=tmp_path_factory.mktemp("stack"), port_base=ports.keep_base())
+    base = ports.keep_base()
+    running = open_stack("local", state=tmp_path_factory.mktemp("stack"), port_base=base)
     running.up(lambda line: None)
     yield running
     running.down(volumes=True)
+    ports.give_back(base)
 
 
 @pytest.fixture

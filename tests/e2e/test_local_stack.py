@@ -275,7 +275,10 @@ def test_a_full_disk_is_one_line_and_nothing_is_left_running(make, tmp_path):
 def test_an_interrupted_up_leaves_nothing_running(make, tmp_path, number):
     stack = make(users="hang")
     command = [sys.executable, "-m", "tests.e2e.up_stand_ins", tmp_path / "state", tmp_path / "topology.yml"]
+    # A shell starts what runs in its background with SIGINT ignored, and these tests may be there.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, cwd=ROOT, env=stack._given, stdout=subprocess.PIPE, text=True) as started:
+        signal.signal(signal.SIGINT, before)
         assert any(line.startswith("prepare done") for line in started.stdout)
         eventually(lambda: row(stack, "users").pid)
         started.send_signal(number)

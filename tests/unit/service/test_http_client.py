@@ -602,7 +602,7 @@ def test_a_request_that_could_not_be_sent_goes_to_another_replica_whatever_it_as
 
 def test_a_connection_that_breaks_is_tried_elsewhere_for_a_safe_method_only(serve, call_all):
     breaking, server = serve(then=lambda link: None), serve()
-    client = call_all([breaking, server])
+    client = call_all([breaking, server], **{"http.ejection": "off"})
     assert {client.get("/").body for _ in range(4)} == {b"ok"}
     assert len(breaking.requests) == 2
     failed = 0
