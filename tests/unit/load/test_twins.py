@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from costlab.lab.load.traffic import load_traffic, planned_count
-from tests.unit.load.fake_server import BROWSE, CHECKOUT, LOADTESTS
+from tests.unit.load.fake_server import LOADTESTS
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(
@@ -29,7 +29,7 @@ def run_node(code: str) -> str:
     return answer.stdout
 
 
-@pytest.mark.parametrize("path", [BROWSE, CHECKOUT], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((LOADTESTS / "traffic").glob("*.json")), ids=lambda path: path.name)
 @pytest.mark.parametrize("seed", [1, 4_294_967_295])
 def test_the_first_thousand_requests_are_the_same_in_both_languages(path, seed):
     output = run_node(f"""
