@@ -67,6 +67,8 @@ class Consumer:
         self._look_seconds = min(LOOK_SECONDS, claim_ms / 2000)
         self._look_at = self._tidy_at = self._hold_at = 0.0
         self._jobs = metrics.Children(metrics.JOBS)
+        # There from the start, or Prometheus would take the first dead job for where its count began.
+        _ = self._jobs["dead",]
         self._backlog = metrics.STREAM_BACKLOG.labels(STREAM)
         self._away = False
 

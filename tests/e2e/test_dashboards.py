@@ -1,0 +1,293 @@
+"""A real Prometheus at the running stack: every query of every panel, annotation, rule and alert returns data.
+
+Most of what there is to see is there as soon as there is traffic. What needs a flag, a fault or an instance that has
+gone is in PHASES: the stack is driven there, and stays until every query that asks for those metrics has its data.
+"""
+
+import contextlib
+import json
+import math
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import pytest
+import yaml
+
+from costlab.lab.price_sheet import load_assumptions, load_sheet, sheet_names
+from costlab.lab.pricing import Measured, total
+from costlab.stack import replicas
+from costlab.stack.chaos import Chaos
+from costlab.stack.control import Control
+from tests.conditions import eventually
+from tests.e2e.conftest import Client
+from tests.structure.source import ROOT
+
+PROMETHEUS = shutil.which("prometheus")
+pytestmark = [
+    pytest.mark.skipif(not PROMETHEUS, reason="needs prometheus (Debian package prometheus)"),
+    pytest.mark.timeout(300),
+]
+
+WINDOW = "10s"  # what Grafana puts in place of $__rate_interval: several scrapes of a second
+PATIENCE = 20.0
+AT_ONCE = 4
+FIRING = 'ALERTS{alertname="ErrorBudgetBurnsFast",slo="availability",alertstate="firing"}'
+ERRORS = {"fault": "errors", "on": "users", "rate": 1, "ttl": 120}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the stack is driven to, and the metrics that only then have something to say."""
+
+    metrics: tuple[str, ...]
+    flags: dict[str, object] = field(default_factory=dict)
+    fault: dict | None = None
+    gone: str | None = None
+    also: tuple[str, ...] = ()  # queries of no panel that must have data too
+
+
+PHASES = {
+    "a rollout, a block of an experiment, plain traffic": Phase(
+        (
+            "costlab_rollout_duration_seconds",
+            "costlab_rollout_mismatches",
+            "costlab_block",
+            "costlab_order_pages",
+            "costlab_stock_attempts",
+            "costlab_check_duration",
+        )
+    ),
+    "the gateway's door": Phase(
+        (
+            "costlab_rate_limit_decisions",
+            "costlab_hedges",
+            "costlab_compress_bytes",
+            "costlab_slot_wait_seconds",
+        ),
+        {
+            "gateway.rate_limit": "gcra",
+            "gateway.rate_limit_rate": 100_000,
+            "gateway.rate_limit_burst": 100_000,
+            "gateway.hedge": "fixed",
+            "gateway.hedge_ms": 0.1,
+            "gateway.compress": "gzip",
+            "users.slots": 8,
+            "orders.slots": 8,
+        },
+    ),
+    "room for one request at a time": Phase(
+        ("costlab_shed_requests", "costlab_shed_queue_seconds"), {"gateway.shed": "codel", "gateway.shed_limit": 1}
+    ),
+    "pools of one connection": Phase(("costlab_connection_wait_seconds",), {"db.pool": 1, "http.pool_size": 1}),
+    "a cache": Phase(("costlab_cache_requests",), {"gateway.reads": "cache_proxy", "cache.strategy": "ttl"}),
+    "dual writes": Phase(("costlab_dual_writes",), {"orders.publish": "dual_write"}),
+    "errors, retries and a breaker": Phase(
+        ("costlab_retries", "costlab_breaker_refused", "costlab_breaker_opened", "costlab_faults"),
+        {"http.retry": "immediate", "http.breaker": "breaker"},
+        ERRORS,
+        also=(FIRING,),
+    ),
+    "errors and a client throttle": Phase(
+        ("costlab_throttle_refused",), {"http.breaker": "client_throttle", "http.breaker_k": 1.1}, ERRORS
+    ),
+    "a replica that has gone": Phase(("costlab_replica_ejections", "costlab_replica_failovers"), gone="users-3"),
+}
+
+
+def _panels() -> Iterator[tuple[str, str]]:
+    for path in sorted((ROOT / "dashboards").glob("*.json")):
+        document = json.loads(path.read_text())
+        for panel in document["panels"]:
+            for target in panel.get("targets", ()):
+                yield f"{path.stem}: {panel['title']} {target['refId']}", target["expr"]
+        for annotation in document["annotations"]["list"]:
+            yield f"{path.stem}: annotation {annotation['name']}", annotation["expr"]
+
+
+def _rules() -> Iterator[tuple[str, str]]:
+    for path in sorted((ROOT / "infra" / "prometheus" / "rules").glob("*.yml")):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            for turn, rule in enumerate(group["rules"]):
+                if "record" in rule:
+                    yield f"{path.stem}: {turn} {rule['record']}", rule["record"]
+                # An alert that does not fire has no data; what it watches has. tests/rules sees each fire.
+                watched = re.sub(r"\s+(>|==)\s+[\d.]+", "", rule["expr"]) if "alert" in rule else rule["expr"]
+                yield f"{path.stem}: {turn} {rule.get('alert', 'expression')}", watched
+
+
+QUERIES = {
+    name: text.replace("$__rate_interval", WINDOW).replace("$sheet", sheet_names()[0])
+    for name, text in [*_panels(), *_rules()]
+}
+
+
+class Prometheus:
+    """The HTTP interface of a Prometheus that was started just now."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._started = time.time()
+
+    def values(self, query: str) -> list[float]:
+        """Every number the query has had since the start."""
+        asked = {"query": query, "start": self._started, "end": time.time(), "step": "1s"}
+        series = self._get("query_range", asked)["result"]
+        return [float(value) for one in series for _, value in one["values"] if math.isfinite(float(value))]
+
+    def vector(self, query: str, at: float) -> dict[str, float]:
+        """What the query says of each service at a moment."""
+        result = self._get("query", {"query": query, "time": at})["result"]
+        return {one["metric"].get("service", ""): float(one["value"][1]) for one in result}
+
+    def targets(self) -> list[dict]:
+        """Whom it scrapes."""
+        return self._get("targets", {})["activeTargets"]
+
+    def ready(self) -> bool:
+        """Whether it answers."""
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self._url}/-/ready", timeout=2) as answer:
+            return answer.status == 200
+        return False
+
+    def _get(self, path: str, given: dict) -> dict:
+        with urllib.request.urlopen(f"{self._url}/api/v1/{path}?{urllib.parse.urlencode(given)}", timeout=10) as answer:
+            return json.load(answer)["data"]
+
+
+@pytest.fixture(scope="module")
+def prometheus(replicated_stack, tmp_path_factory) -> Iterator[Prometheus]:
+    """Prometheus with the rules of the repository, asking every instance every second; driven through PHASES."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(_configuration(replicated_stack)))
+    command = [
+        PROMETHEUS,
+        f"--config.file={folder}/prometheus.yml",
+        f"--storage.tsdb.path={folder}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
+    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            running = Prometheus(f"http://127.0.0.1:{port}")
+            eventually(running.ready, within=30)
+            _drive(replicated_stack, running)
+            yield running
+        finally:
+            process.terminate()
+
+
+def _configuration(stack) -> dict:
+    """That of Compose, but for the addresses and the pace."""
+    document = yaml.safe_load((ROOT / "infra" / "prometheus" / "prometheus.yml").read_text())
+    targets = [
+        {"targets": [url.removeprefix("http://")], "labels": {"service": replicas.service_of(name)}}
+        for name, url in stack.internal_urls().items()
+    ]
+    pace = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    rules = [str(ROOT / "infra" / "prometheus" / pattern) for pattern in document["rule_files"]]
+    return {"global": pace, "rule_files": rules, "scrape_configs": [{"job_name": "costlab", "static_configs": targets}]}
+
+
+def _drive(stack, running: Prometheus) -> None:
+    client, chaos = Client(stack.base_url()), Chaos(stack)
+    plane = Control(stack.internal_urls(), stack.token())
+    plane.roll_out({"users.version": {"value": "v2_wrong", "percent": 50}})
+    plane.call("PUT", "/block", {"experiment": "11-caching", "variant": "on", "round": 1}, service="gateway")
+    try:
+        for phase in PHASES.values():
+            if phase.flags:
+                plane.set_flags(phase.flags)
+            if phase.fault:
+                chaos.add(phase.fault)
+            if phase.gone:
+                stack.stop(phase.gone)
+            _until_seen(client, running, phase)
+            if phase.gone:
+                stack.start(phase.gone)
+            if phase.fault:
+                chaos.clear()
+            if phase.flags:
+                plane.set_flags(dict.fromkeys(phase.flags))
+    finally:
+        for service in stack.status():
+            if not service.healthy and service.internal_port:
+                stack.start(service.name)
+        if chaos.status():
+            chaos.clear()
+        plane.roll_out({"users.version": None})
+        plane.call("PUT", "/block", {"experiment": "11-caching", "variant": "on", "round": 0}, service="gateway")
+        plane.set_flags(dict.fromkeys(plane.flags()))
+
+
+def _until_seen(client: Client, running: Prometheus, phase: Phase) -> None:
+    """Traffic until the queries of the phase have data; those that never have any fail below, by name."""
+    waiting = [*phase.also, *(query for query in QUERIES.values() if any(metric in query for metric in phase.metrics))]
+    assert waiting, f"nothing asks for {phase.metrics}"
+    deadline = time.monotonic() + PATIENCE
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        while waiting and time.monotonic() < deadline:
+            list(pool.map(_traffic, [client] * AT_ONCE))
+            waiting = [query for query in waiting if not running.values(query)]
+
+
+def _traffic(client: Client) -> None:
+    """A little of everything; what fails on purpose may fail."""
+    for user in range(1, 6):
+        client.get(f"/api/users/{user}", **{"Accept-Encoding": "gzip"})
+    client.get("/api/users?ids=1,2,3")
+    client.get("/readyz")
+    client.get("/api/products/7")
+    client.get("/api/users/7/orders", **{"Accept-Encoding": "gzip"})
+    client.get("/api/orders/stats/totals")
+    order = {"user_id": 7, "lines": [{"product_id": 7, "quantity": 1}]}
+    client.post("/api/orders", order, **{"Idempotency-Key": uuid.uuid4().hex})
+    client.post("/api/stock/7/reserve", {"quantity": 1})
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_every_query_returns_data(prometheus, name):
+    assert prometheus.values(QUERIES[name]), f"no data: {QUERIES[name]}"
+
+
+def test_every_instance_is_scraped(prometheus, replicated_stack):
+    assert {target["health"] for target in prometheus.targets()} == {"up"}
+    assert len(prometheus.targets()) == len(replicated_stack.internal_urls())
+
+
+def test_the_alerts_on_the_error_budget_fire_under_errors(prometheus):
+    assert prometheus.values(FIRING)
+
+
+@pytest.mark.parametrize("sheet", sheet_names())
+def test_the_live_bill_is_that_of_the_lab_for_the_same_use(prometheus, sheet):
+    """Rule by rule in PromQL, against pricing.total in one sum."""
+    at = time.time() - 2
+
+    def used(record: str) -> dict[str, float]:
+        return prometheus.vector(f"cost:{record}:5m", at)
+
+    measured = Measured(
+        cpu_seconds=used("cpu_seconds_per_request"),
+        memory_gib=sum(prometheus.vector("sum by (service) (process_memory_usage_bytes)", at).values()) / 2**30,
+        database_cpu_seconds=0.0,
+        bytes=sum(used("body_bytes_per_request").values()),
+        spans=0.0,
+        redis=True,
+        span_bytes=sum(used("span_bytes_per_request").values()),
+        log_bytes=sum(used("log_bytes_per_request").values()),
+    )
+    [live] = prometheus.vector(f'sum(cost:usd_per_month:5m{{sheet="{sheet}"}})', at).values()
+    # Memory is read at each evaluation, between one and two seconds apart from our asking.
+    assert live == pytest.approx(float(total(measured, load_sheet(sheet), load_assumptions())), rel=0.02)
+    assert min(measured.cpu_seconds.values()) > 0
