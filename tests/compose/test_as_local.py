@@ -14,3 +14,4 @@ from tests.e2e.test_effects_client import *  # noqa: F403
 from tests.e2e.test_effects_config import *  # noqa: F403
 from tests.e2e.test_effects_orders import *  # noqa: F403
 from tests.e2e.test_faults import *  # noqa: F403
+from tests.e2e.test_input_faults import *  # noqa: F403
