@@ -85,11 +85,23 @@ def keep_base() -> int:
         except OSError:
             keeper.close()
             continue
-        if all(_is_free(port + candidate - DEFAULT_BASE) for port in _everything()):
+        ports = {port + candidate - DEFAULT_BASE for port in _everything()}
+        if all(map(_is_free, ports)) and not any(map(_is_kept, _meeting(candidate))):
             _keepers[candidate] = keeper
             return candidate
         keeper.close()
     raise _no_base()
+
+
+def _meeting(candidate: int) -> set[int]:
+    """The other bases that would have a port of ``candidate``: the gateway of 13480 is the Redis of 15080."""
+    everything = _everything()
+    distances = {one - other for one in everything for other in everything} - {0}
+    return {candidate + distance for distance in distances} & set(_TRIED)
+
+
+def _is_kept(base: int) -> bool:
+    return not _is_free(base + KEPT)
 
 
 def give_back(base: int) -> None:

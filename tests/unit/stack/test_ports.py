@@ -46,6 +46,14 @@ def test_the_base_that_is_proposed_has_all_its_ports_free():
     assert ports.taken({"COSTLAB_PORT_BASE": str(ports.free_base())}) == []
 
 
+def test_bases_that_are_kept_at_once_have_no_port_in_common():
+    bases = [ports.keep_base() for _ in range(6)]
+    opened = [int(port) for base in bases for port in ports.moved({"COSTLAB_PORT_BASE": str(base)}).values()]
+    for base in bases:
+        ports.give_back(base)
+    assert len(set(opened)) == len(opened)
+
+
 def test_two_that_start_at_once_are_kept_apart():
     """A base that is kept is nobody else's, in this process or another; given back, or when that ends, it is free."""
     ask = [sys.executable, "-c", "from costlab.stack import ports; print(ports.keep_base())"]
