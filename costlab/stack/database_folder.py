@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,7 +95,9 @@ class DatabaseFolder:
         _sweep()
         folder = _SHARED / hashlib.sha256(str(self._state).encode()).hexdigest()[:12]
         if folder.exists():
-            shutil.rmtree(folder)  # the state folder was removed and made anew: its data is nobody's
+            shutil.rmtree(
+                folder, ignore_errors=True
+            )  # the state folder was removed and made anew: its data is nobody's
         folder.mkdir(mode=0o700)
         (folder / "owner").write_text(f"{self._state}\n")
         os.chown(folder, account.uid, account.gid)
@@ -191,7 +194,8 @@ def _cause(output: str) -> str:
 
 
 def _sweep() -> None:
-    """Remove data whose state folder is gone, unless a server still runs on it."""
+    """Remove data whose state folder is gone, unless a server still runs on it. Another start may do so too."""
     for owner in _SHARED.glob("*/owner"):
-        if not Path(owner.read_text().strip()).exists() and not (owner.parent / "data" / "postmaster.pid").exists():
-            shutil.rmtree(owner.parent)
+        with suppress(FileNotFoundError):
+            if not Path(owner.read_text().strip()).exists() and not (owner.parent / "data" / "postmaster.pid").exists():
+                shutil.rmtree(owner.parent, ignore_errors=True)

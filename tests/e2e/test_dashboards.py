@@ -7,6 +7,7 @@ gone is in PHASES: the stack is driven there, and stays until every query that a
 import contextlib
 import json
 import math
+import os
 import re
 import shutil
 import socket
@@ -33,6 +34,8 @@ from tests.structure.source import ROOT
 
 PROMETHEUS = shutil.which("prometheus")
 pytestmark = [
+    # It drives a stack of three users through every state there is, and waits for scrapes: minutes on a busy machine.
+    pytest.mark.skipif("COSTLAB_TEST_DASHBOARDS" not in os.environ, reason="`make test-dashboards` runs this"),
     pytest.mark.skipif(not PROMETHEUS, reason="needs prometheus (Debian package prometheus)"),
     pytest.mark.timeout(300),
 ]
