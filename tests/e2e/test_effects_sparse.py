@@ -37,7 +37,7 @@ def test_each_selection_is_cached_by_itself_and_dropped_when_its_path_changes(co
     first = [client.get(path).json["orders"][0] for path in paths]
     assert [len(order) for order in first] == [6, 1, 2]
     # A cache-proxy whose Redis was restarted by an earlier test leaves it alone for a moment, and stores nothing.
-    eventually(lambda: all(["hit" in cache_status(client.get(path)) for path in paths]))
+    eventually(lambda: all("hit" in cache_status(client.get(path)) for path in paths))
 
     placed = client.post("/api/orders", {"user_id": 34, "lines": [{"product_id": 1, "quantity": 1}]}).json["id"]
     replies = [client.get(path) for path in paths]
