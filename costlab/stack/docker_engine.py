@@ -66,8 +66,8 @@ class DockerEngine:
         return control_group.cpu_seconds_and_memory(container.pid, container.id) or self._stats(container)
 
     def processes(self, container: Container) -> int:
-        """How many processes run in the container."""
-        return len(self._get(f"/containers/{container.id}/top")["Processes"])
+        """How many processes run in the container; none in one that is just ending, for which the engine says null."""
+        return len(self._get(f"/containers/{container.id}/top")["Processes"] or ())
 
     def _stats(self, container: Container) -> tuple[float, int]:
         """The same from the engine, where it runs on another kernel (Docker Desktop)."""
