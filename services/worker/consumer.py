@@ -116,7 +116,8 @@ class Consumer:
         now = self._clock()
         if now >= self._look_at:
             claimed = self._stream.claim(self._claim_ms)
-            if claimed is not None:
+            # Silent because this thread was kept waiting for the processor, not because it died: its own, and no news.
+            if claimed is not None and claimed.id not in {delivery.id for delivery in self._settlement.in_hand()}:
                 metrics.JOBS_CLAIMED.inc()
                 return claimed
             self._look_at = now + self._look_seconds
