@@ -33,16 +33,11 @@ def start(**environment: str) -> subprocess.Popen:
 
 
 def test_a_second_run_changes_nothing_and_is_quick(database):
-    """Less than half a second; of CPU, so that a busy machine does not fail it."""
+    """Nor costs more than a fifth of the first; of CPU and as a ratio, so that neither load nor machine decides."""
+    assert [line for line in database.reported if line.startswith("seeded")] != []
     again = prepared(database.admin_url, database.token_file)
     assert again.reported == []
-    assert again.cpu_seconds < 0.5
-
-
-def test_the_seed_data_is_made_in_under_five_seconds_of_cpu(database):
-    """What prepare itself spends of the ten seconds that all of it may take on an idle machine."""
-    assert [line for line in database.reported if line.startswith("seeded")] != []
-    assert database.cpu_seconds < 5
+    assert again.cpu_seconds < database.cpu_seconds / 5
 
 
 def test_two_runs_at_once_do_the_work_once(fresh_database_url, tmp_path, small_seed):
