@@ -116,8 +116,10 @@ class Consumer:
         now = self._clock()
         if now >= self._look_at:
             claimed = self._stream.claim(self._claim_ms)
-            # Silent because this thread was kept waiting for the processor, not because it died: its own, and no news.
-            if claimed is not None and claimed.id not in {delivery.id for delivery in self._settlement.in_hand()}:
+            if claimed is not None and claimed.id in {delivery.id for delivery in self._settlement.in_hand()}:
+                # Silent because this thread was kept waiting for the processor, not because it died: its own already.
+                self._stream.postpone([claimed])
+            elif claimed is not None:
                 metrics.JOBS_CLAIMED.inc()
                 return claimed
             self._look_at = now + self._look_seconds

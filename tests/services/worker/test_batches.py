@@ -71,6 +71,26 @@ def test_a_batch_is_one_commit_and_each_of_its_jobs_is_done(make, stream, databa
     assert stream.pending() == []
 
 
+class Forgetful(JobStream):
+    """Gives no sign of life, as one that a busy machine keeps waiting."""
+
+    def hold(self, deliveries) -> None:
+        pass
+
+
+def test_a_consumer_does_not_claim_from_itself_what_it_has_in_hand(make, stream, database):
+    """Its commits wait for the flush barrier far longer than 1 ms, after which anybody's silent entries are claimed."""
+    orders = [stream.place() for _ in range(5)]
+    before = jobs("done"), jobs("duplicate"), commits()
+    with at_work(make(stream=Forgetful, claim_ms=1, **BATCH, **{"worker.synchronous_commit": "off"})):
+        eventually(lambda: commits() > before[2])
+        eventually(lambda: {entry["times_delivered"] for entry in stream.pending()} <= {1})
+        eventually(stream.done)
+        eventually(lambda: jobs("done") == before[0] + 5)
+    assert database.fulfilled() == dict.fromkeys(orders, 1)
+    assert jobs("duplicate") == before[1]
+
+
 @ways
 def test_a_bad_job_in_a_batch_fails_alone(make, stream, database, write):
     """One whose data the database refuses, and one that has another's order."""
