@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 
-def eventually(condition: Callable[[], bool], within: float = 5.0) -> None:
+def eventually(condition: Callable[[], bool], within: float = 20.0) -> None:
     """Return as soon as ``condition`` holds; fail when it does not hold ``within`` seconds."""
     deadline = time.monotonic() + within
     while not condition():

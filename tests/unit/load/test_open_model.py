@@ -131,9 +131,12 @@ def test_an_unanswered_request_ends_at_its_timeout_and_those_in_line_for_half_of
 def test_a_request_that_waits_for_a_connection_is_charged_from_its_planned_time():
     """One connection, answers held back for 0.4 s: what was planned meanwhile pays for the wait."""
     with fake_server() as server:
-        server.gate.clear()
-        threading.Timer(0.4, server.gate.set).start()
-        samples = run(server.url, connections=1, seconds=0.3).samples
+
+        def hold_back() -> None:
+            server.gate.clear()
+            threading.Timer(0.4, server.gate.set).start()
+
+        samples = run(server.url, connections=1, seconds=0.3, hooks={"on_measure_start": hold_back}).samples
     waited = samples["latency"] + samples["planned_at"]
     assert waited.min() > 0.2  # nothing was answered before the gate opened
     assert samples["latency"][0] > samples["latency"][-1]
