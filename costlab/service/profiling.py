@@ -2,12 +2,12 @@
 
 ``cprofile``     every call of every request is timed, in the thread that works on it; the sums over all requests.
 ``tracemalloc``  every allocation is noted with its line; the lines that hold most.
-``py_spy``       another program looks at the stacks of this process 100 times a second, for ROUND_SECONDS at a time.
+``py-spy``       another program looks at the stacks of this process 100 times a second, for ROUND_SECONDS at a time.
 
 Example: GET /users/7 took users 0.47 ms of CPU, 1.6 under cprofile, 1.2 under tracemalloc and 0.6 while py-spy looked,
 minutes apart on one machine. Functions that are called often look dearer under cprofile than they are.
 
-Trade-off: exact counts (cprofile) and exact sizes (tracemalloc), dear for every request; or samples (py_spy), which
+Trade-off: exact counts (cprofile) and exact sizes (tracemalloc), dear for every request; or samples (py-spy), which
 miss what is rare. Use instead: traces, to know which service; a metric, to know it every day.
 
 A profile is one process's own, begins when the flag is set and is gone when it is set to something else. Off costs one
@@ -48,8 +48,8 @@ Times = dict[str, tuple[int, float, float]]
 
 def refuse(changes: Mapping[str, object]) -> None:
     """BadFlagValue when ``changes`` ask for a profiler that is not there."""
-    if str(changes.get(FLAG)).strip() == "py_spy" and _py_spy() is None:
-        raise BadFlagValue(f"{FLAG} cannot be 'py_spy': {GET_PY_SPY}")
+    if str(changes.get(FLAG)).strip() == "py-spy" and _py_spy() is None:
+        raise BadFlagValue(f"{FLAG} cannot be 'py-spy': {GET_PY_SPY}")
 
 
 class Profiling:
@@ -98,7 +98,7 @@ class Profiling:
         self._calls.clear()
         if mode == "tracemalloc":
             tracemalloc.start()
-        if mode == "py_spy":
+        if mode == "py-spy":
             self._sampler = PySpy()
         self._mode = mode
 

@@ -56,10 +56,10 @@ def test_tracemalloc_names_the_lines_that_hold_memory(stack, control, client):
 def test_py_spy_takes_samples_where_it_is_installed_and_is_refused_elsewhere(stack, control, client):
     if shutil.which("py-spy") is None and not Path(sys.executable).with_name("py-spy").exists():
         with pytest.raises(ControlError, match="pip install py-spy"):
-            control.set_flags({"profiling": "py_spy"})
+            control.set_flags({"profiling": "py-spy"})
         assert control.flags()["profiling"] == "off"
         return
-    control.set_flags({"profiling": "py_spy"})
+    control.set_flags({"profiling": "py-spy"})
     eventually(lambda: client.get("/api/users/7").status == 200 and _rounds_or_reason(profile(stack)), within=30)
     control.set_flags({"profiling": None})
     assert profile(stack)["profiling"] == "off"

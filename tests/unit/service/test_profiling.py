@@ -128,7 +128,7 @@ def test_tracemalloc_names_the_lines_that_hold_memory_and_stops(profiled, flags)
 def test_py_spy_is_refused_where_it_is_not_installed(monkeypatch):
     monkeypatch.setattr(profiling, "_py_spy", lambda: None)
     with pytest.raises(BadFlagValue, match="pip install py-spy"):
-        profiling.refuse({"profiling": "py_spy"})
+        profiling.refuse({"profiling": "py-spy"})
     profiling.refuse({"profiling": "cprofile"})
 
 
@@ -144,7 +144,7 @@ def test_rounds_of_py_spy_are_added_up_by_line(profiled, flags, tmp_path, monkey
     script = 'for output; do :; done; printf "main (a.py:1);work (a.py:7) 3\\nmain (a.py:1) 1\\n" > "$output"'
     path = program(tmp_path, script)
     monkeypatch.setattr(profiling, "_py_spy", lambda: path)
-    flags.switch("py_spy")
+    flags.switch("py-spy")
     eventually(lambda: profiled.document()["rounds"] >= 2)
     top = profiled.document()["lines"][0]
     assert top["line"] == "work (a.py:7)"
@@ -154,7 +154,7 @@ def test_rounds_of_py_spy_are_added_up_by_line(profiled, flags, tmp_path, monkey
 def test_what_py_spy_complains_about_is_said(profiled, flags, tmp_path, monkeypatch):
     path = program(tmp_path, "echo Permission denied >&2; exit 1")
     monkeypatch.setattr(profiling, "_py_spy", lambda: path)
-    flags.switch("py_spy")
+    flags.switch("py-spy")
     eventually(lambda: profiled.document().get("error") == "Permission denied")
 
 
