@@ -30,6 +30,8 @@ class FixedFlags:
         return self._values[name]
 
 
+# First, or xdist has looked for groups before there are any.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """For ``-n``: a file's tests stay in one process; those that share a stack are shared out over three.
 
