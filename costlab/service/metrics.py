@@ -2,7 +2,7 @@
 
 Labels are bounded: routes (never paths), upstream and service names, and the outcomes listed beside each metric.
 Under gunicorn prometheus-client runs in multiprocess mode: each process writes its own files in
-PROMETHEUS_MULTIPROC_DIR, and a scrape adds them up.
+PROMETHEUS_MULTIPROC_DIR, and a scrape adds them up (metric_files.py says what becomes of those of the dead).
 """
 
 import os
@@ -15,6 +15,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import REGISTRY
+
+from costlab.service import metric_files
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -342,10 +344,15 @@ def render() -> bytes:
     multiprocess.MultiProcessCollector(registry)
     for _ in range(_READ_ATTEMPTS):
         try:
-            return generate_latest(registry)
+            return _generate(registry)
         except struct.error:  # a process that starts has made its file and not yet written the first bytes
             time.sleep(_READ_PAUSE_SECONDS)
-    return generate_latest(registry)
+    return _generate(registry)
+
+
+def _generate(registry: CollectorRegistry) -> bytes:
+    with metric_files.reading():
+        return generate_latest(registry)
 
 
 def live_minimum(name: str, service: str) -> float:
@@ -358,26 +365,6 @@ def live_minimum(name: str, service: str) -> float:
         merged = multiprocess.MultiProcessCollector.merge(files)
         samples = [sample for family in merged if family.name == name for sample in family.samples]
     return min((sample.value for sample in samples if sample.labels["service"] == service), default=0)
-
-
-def forget_process(pid: int) -> None:
-    """Drop the gauges of a process that has died."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.mark_process_dead(pid)
-
-
-def forget_dead_processes() -> None:
-    """Drop the gauges of every process that lives no longer, for those whose parent could not."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder is None:
-        return
-    for pid in {int(file.stem.rpartition("_")[2]) for file in Path(folder).glob("gauge_live*_*.db")}:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            multiprocess.mark_process_dead(pid)
-        except PermissionError:
-            pass  # it lives
 
 
 class Children:
