@@ -29,7 +29,11 @@ _SUMMED = ("counter", "histogram")
 @contextmanager
 def reading() -> Iterator[None]:
     """While this holds, no file is folded into another: each process is counted once."""
-    with _locked(fcntl.LOCK_SH):
+    folder = _folder()
+    if folder is None:
+        yield
+        return
+    with _locked(folder, fcntl.LOCK_SH):
         yield
 
 
@@ -40,16 +44,18 @@ def forget_gauges(pid: int) -> None:
 
 
 def forget_process(pid: int) -> None:
-    """Drop the files of a process that has died, however it died; what it counted stays in the sums."""
+    """Drop all files of a process that has died, however it died; what it counted stays in the sums."""
     folder = _folder()
     if folder is None:
         return
-    with _locked(fcntl.LOCK_EX):
+    with _locked(folder, fcntl.LOCK_EX):
         forget_gauges(pid)
         for kind in _SUMMED:
             file = folder / f"{kind}_{pid}.db"
             if file.exists():
                 _fold(file, folder / f"{kind}_{_DEAD}.db")
+        for file in folder.glob(f"exemplars_{pid}.*"):
+            file.unlink()
 
 
 def forget_dead_processes() -> None:
@@ -79,9 +85,9 @@ def _fold(file: Path, into: Path) -> None:
 
 
 @contextmanager
-def _locked(how: int) -> Iterator[None]:
+def _locked(folder: Path, how: int) -> Iterator[None]:
     # The system gives the lock back whatever happens to its holder.
-    with (Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / "lock").open("a") as lock:
+    with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, how)
         yield
 

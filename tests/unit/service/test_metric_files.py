@@ -33,6 +33,7 @@ def live(turn):
     metrics.JOBS.labels("done").inc()
     metrics.JOB_SECONDS.observe(0.002)
     metrics.SLOTS_IN_USE.set(1)
+    metrics.REQUEST_EXEMPLARS.note(("GET", "/a", "200"), 0.002, "4bf92f3577b34da6a3ce929d0e0e4736")
     if turn % 10 == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     os._exit(0)
@@ -48,7 +49,7 @@ for turn in range(restarts):
     forget(child)
     if turn + 1 in {10, restarts}:
         seen.append(left())
-print(json.dumps({"left": seen, "text": metrics.render().decode()}))
+print(json.dumps({"left": seen, "text": metrics.render()[0].decode()}))
 """
 
 
