@@ -22,13 +22,13 @@ from tests.e2e.prometheus import RULES, Prometheus, needs_prometheus, started
 pytestmark = [
     pytest.mark.skipif("COSTLAB_TEST_DASHBOARDS" not in os.environ, reason="`make test-dashboards` runs this"),
     needs_prometheus,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
 ]
 
 SCALE = 60
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 FILES = ("slo.yml", "work.yml")
-PATIENCE = 120.0
+PATIENCE = 240.0
 FAST, MEDIUM, SLOW = "ErrorBudgetBurnsFast", "ErrorBudgetBurns", "ErrorBudgetBurnsSlowly"
 Alert = tuple[str, str]  # its name and its objective, if it has one
 

@@ -30,7 +30,7 @@ pytestmark = [
     # It drives a stack of three users through every state there is, and waits for scrapes: minutes on a busy machine.
     pytest.mark.skipif("COSTLAB_TEST_DASHBOARDS" not in os.environ, reason="`make test-dashboards` runs this"),
     needs_prometheus,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
 ]
 
 WINDOW = "10s"  # what Grafana puts in place of $__rate_interval: several scrapes of a second
