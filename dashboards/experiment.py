@@ -99,6 +99,28 @@ DASHBOARD = Dashboard(
                 ),
             ],
         ),
+        Row(
+            "As the load generator sees it, where k6 writes to Prometheus",
+            [
+                graph(
+                    "Rate: k6 and gateway",
+                    "Requests k6 sent and the gateway answered. Where they part, requests are dropped, cut off, or "
+                    "somebody else's.",
+                    "reqps",
+                    ("sum(rate(k6_http_reqs_total[$__rate_interval]))", "k6"),
+                    (_REQUESTS, "gateway"),
+                ),
+                graph(
+                    "p95: k6 and gateway",
+                    "k6 counts each kind of request from its own start, so its curve smooths; the slowest kind is "
+                    "shown. It measures at the client, waiting for a connection left out.",
+                    "s",
+                    ("max(k6_http_req_duration_p95)", "k6, slowest kind"),
+                    (quantile(0.95, _SECONDS, service="gateway"), "gateway, all"),
+                ),
+            ],
+            across=2,
+        ),
     ],
     annotations=(BLOCKS, FAULTS),
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
 FAULTS = json.loads((FOLDER.parent / "infra" / "grafana" / "annotations" / "faults.json").read_text())
+_WITH_EXEMPLARS = "http_server_request_duration_seconds_bucket"
 _WIDTH, _HEIGHT, _LOW = 24, 8, 4
 
 Query = tuple[str, str]
@@ -76,7 +77,11 @@ def graph(title: str, description: str, unit: str, *queries: Query, stacked: boo
     if stacked:
         custom["stacking"] = {"mode": "normal"}
     options = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}}
-    return _panel("timeseries", title, description, {"unit": unit, "min": 0, "custom": custom}, options, queries)
+    panel = _panel("timeseries", title, description, {"unit": unit, "min": 0, "custom": custom}, options, queries)
+    # Exemplars are those of the series a query selects, which are the same for each quantile: the first asks for them.
+    for target in [target for target in panel["targets"] if _WITH_EXEMPLARS in target["expr"]][:1]:
+        target["exemplar"] = True
+    return panel
 
 
 def number(

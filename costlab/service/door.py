@@ -66,7 +66,8 @@ class Door:
             context.enter(None)
             route = environ.get(ROUTE, "unmatched")
             known = method if method in _METHODS else "_OTHER"
-            self._seconds[known, route, outcome.status].observe(time.monotonic() - started)
+            seconds = time.monotonic() - started
+            self._seconds[known, route, outcome.status].observe(seconds)
             self._bytes[route,].inc(outcome.length)
             if span is not None:
                 span.update_name(f"{known} {route}")
@@ -74,6 +75,7 @@ class Door:
                 if outcome.status >= "500":
                     span.set_status(StatusCode.ERROR)
                 span.end()
+                metrics.REQUEST_EXEMPLARS.note((known, route, outcome.status), seconds, request.traceparent[3:35])
 
     def _asked_for_a_fault(
         self, environ: WSGIEnvironment, request: context.Request, outcome: "_Outcome"

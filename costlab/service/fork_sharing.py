@@ -26,7 +26,7 @@ import os
 
 from flask import Flask
 
-from costlab.service import metrics
+from costlab.service import metric_files, metrics
 
 
 def before_loading() -> None:
@@ -38,7 +38,7 @@ def preload(app: Flask) -> None:
     """In the master, with the app loaded and nothing forked yet."""
     app.extensions["costlab"].preload()
     # The app has made its gauges here too, and the master would count as a process that never applies a flag.
-    metrics.forget_process(os.getpid())
+    metric_files.forget_gauges(os.getpid())
 
 
 def before_fork() -> None:

@@ -35,7 +35,8 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
     @routes.get("/metrics")
     def scrape() -> Response:
         record_usage()
-        return Response(metrics.render(), content_type=metrics.CONTENT_TYPE)
+        body, content_type = metrics.render(request.headers.get("Accept", ""))
+        return Response(body, content_type=content_type)
 
     @routes.get("/flags")
     def read() -> Response:

@@ -6,7 +6,7 @@ preloaded app can be forked.
 
 from flask import Flask
 
-from costlab.service import metrics
+from costlab.service import metric_files
 from costlab.service.shutdown import KINDS, Shutdown
 
 
@@ -29,9 +29,9 @@ def stop(app: Flask | None) -> None:
 
 def forget_process(pid: int) -> None:
     """Called in the master when a worker has gone."""
-    metrics.forget_process(pid)
+    metric_files.forget_process(pid)
 
 
 def forget_dead_processes() -> None:
     """Called where processes may have died without anybody to forget them."""
-    metrics.forget_dead_processes()
+    metric_files.forget_dead_processes()

@@ -2,7 +2,7 @@
 
 Labels are bounded: routes (never paths), upstream and service names, and the outcomes listed beside each metric.
 Under gunicorn prometheus-client runs in multiprocess mode: each process writes its own files in
-PROMETHEUS_MULTIPROC_DIR, and a scrape adds them up.
+PROMETHEUS_MULTIPROC_DIR, and a scrape adds them up (metric_files.py says what becomes of those of the dead).
 """
 
 import os
@@ -12,11 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, multiprocess
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.registry import REGISTRY
+from prometheus_client.registry import REGISTRY, Collector
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+from costlab.service import metric_files
+from costlab.service.exemplars import Exemplars, WithExemplars
+
+# Nobody asks when a series began, and the files of several processes do not tell.
+disable_created_metrics()
 
 # A loopback hop takes about a millisecond and a deadline ten seconds; the buckets cover both ends.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -35,6 +40,7 @@ REQUEST_SECONDS = Histogram(
     ["http_request_method", "http_route", "http_response_status_code"],
     buckets=_SECONDS,
 )
+REQUEST_EXEMPLARS = Exemplars(REQUEST_SECONDS._labelnames, _SECONDS)
 RESPONSE_BYTES = Counter("http_server_response_body_bytes", "Bytes of response bodies sent.", ["http_route"])
 
 # Calls to other services
@@ -334,18 +340,29 @@ FROZEN_OBJECTS = Gauge(
 )
 
 
-def render() -> bytes:
-    """All metrics of the service, over all its processes, in the Prometheus text format."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)
+def render(accept: str = "") -> tuple[bytes, str]:
+    """All metrics of the service, over all its processes, and their content type.
+
+    ``accept`` is the header of whoever asks: OpenMetrics, which alone has exemplars, for those who name it, and the
+    Prometheus text format for all others.
+    """
+    encode, content_type = choose_encoder(accept)
+    collector: Collector = REGISTRY
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        collector = multiprocess.MultiProcessCollector(None)
+    if content_type.startswith("application/openmetrics-text"):
+        collector = WithExemplars(collector, REQUEST_SECONDS._name, REQUEST_EXEMPLARS)
     for _ in range(_READ_ATTEMPTS):
         try:
-            return generate_latest(registry)
+            return _encoded(encode, collector), content_type
         except struct.error:  # a process that starts has made its file and not yet written the first bytes
             time.sleep(_READ_PAUSE_SECONDS)
-    return generate_latest(registry)
+    return _encoded(encode, collector), content_type
+
+
+def _encoded(encode: Callable[[Collector], bytes], collector: Collector) -> bytes:
+    with metric_files.reading():
+        return encode(collector)
 
 
 def live_minimum(name: str, service: str) -> float:
@@ -358,26 +375,6 @@ def live_minimum(name: str, service: str) -> float:
         merged = multiprocess.MultiProcessCollector.merge(files)
         samples = [sample for family in merged if family.name == name for sample in family.samples]
     return min((sample.value for sample in samples if sample.labels["service"] == service), default=0)
-
-
-def forget_process(pid: int) -> None:
-    """Drop the gauges of a process that has died."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-        multiprocess.mark_process_dead(pid)
-
-
-def forget_dead_processes() -> None:
-    """Drop the gauges of every process that lives no longer, for those whose parent could not."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    if folder is None:
-        return
-    for pid in {int(file.stem.rpartition("_")[2]) for file in Path(folder).glob("gauge_live*_*.db")}:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            multiprocess.mark_process_dead(pid)
-        except PermissionError:
-            pass  # it lives
 
 
 class Children:

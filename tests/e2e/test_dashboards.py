@@ -4,17 +4,10 @@ Most of what there is to see is there as soon as there is traffic. What needs a 
 gone is in PHASES: the stack is driven there, and stays until every query that asks for those metrics has its data.
 """
 
-import contextlib
 import json
-import math
 import os
 import re
-import shutil
-import socket
-import subprocess
 import time
-import urllib.parse
-import urllib.request
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,21 +16,21 @@ from dataclasses import dataclass, field
 import pytest
 import yaml
 
+from costlab.lab.load import LoadSpec, find_k6, run_load
 from costlab.lab.price_sheet import load_assumptions, load_sheet, sheet_names
 from costlab.lab.pricing import Measured, total
-from costlab.stack import replicas
 from costlab.stack.chaos import Chaos
 from costlab.stack.control import Control
 from tests.conditions import eventually
 from tests.e2e.conftest import Client
+from tests.e2e.prometheus import Prometheus, needs_prometheus, started
 from tests.structure.source import ROOT
 
-PROMETHEUS = shutil.which("prometheus")
 pytestmark = [
     # It drives a stack of three users through every state there is, and waits for scrapes: minutes on a busy machine.
     pytest.mark.skipif("COSTLAB_TEST_DASHBOARDS" not in os.environ, reason="`make test-dashboards` runs this"),
-    pytest.mark.skipif(not PROMETHEUS, reason="needs prometheus (Debian package prometheus)"),
-    pytest.mark.timeout(300),
+    needs_prometheus,
+    pytest.mark.timeout(900),
 ]
 
 WINDOW = "10s"  # what Grafana puts in place of $__rate_interval: several scrapes of a second
@@ -127,79 +120,45 @@ def _rules() -> Iterator[tuple[str, str]]:
                 yield f"{path.stem}: {turn} {rule.get('alert', 'expression')}", watched
 
 
+def _with_exemplars() -> Iterator[str]:
+    for path in sorted((ROOT / "dashboards").glob("*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            yield from (target["expr"] for target in panel.get("targets", ()) if target.get("exemplar"))
+
+
 QUERIES = {
     name: text.replace("$__rate_interval", WINDOW).replace("$sheet", sheet_names()[0])
     for name, text in [*_panels(), *_rules()]
 }
 
 
-class Prometheus:
-    """The HTTP interface of a Prometheus that was started just now."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._started = time.time()
-
-    def values(self, query: str) -> list[float]:
-        """Every number the query has had since the start."""
-        asked = {"query": query, "start": self._started, "end": time.time(), "step": "1s"}
-        series = self._get("query_range", asked)["result"]
-        return [float(value) for one in series for _, value in one["values"] if math.isfinite(float(value))]
-
-    def vector(self, query: str, at: float) -> dict[str, float]:
-        """What the query says of each service at a moment."""
-        result = self._get("query", {"query": query, "time": at})["result"]
-        return {one["metric"].get("service", ""): float(one["value"][1]) for one in result}
-
-    def targets(self) -> list[dict]:
-        """Whom it scrapes."""
-        return self._get("targets", {})["activeTargets"]
-
-    def ready(self) -> bool:
-        """Whether it answers."""
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self._url}/-/ready", timeout=2) as answer:
-            return answer.status == 200
-        return False
-
-    def _get(self, path: str, given: dict) -> dict:
-        with urllib.request.urlopen(f"{self._url}/api/v1/{path}?{urllib.parse.urlencode(given)}", timeout=10) as answer:
-            return json.load(answer)["data"]
+def _needs(query: str) -> list:
+    """What the machine must have for the query to have data."""
+    return (
+        [pytest.mark.skipif(find_k6() is None, reason="no k6 here, neither as $K6 nor on PATH")]
+        if "k6_" in query
+        else []
+    )
 
 
 @pytest.fixture(scope="module")
 def prometheus(replicated_stack, tmp_path_factory) -> Iterator[Prometheus]:
-    """Prometheus with the rules of the repository, asking every instance every second; driven through PHASES."""
-    folder = tmp_path_factory.mktemp("prometheus")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(_configuration(replicated_stack)))
-    command = [
-        PROMETHEUS,
-        f"--config.file={folder}/prometheus.yml",
-        f"--storage.tsdb.path={folder}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-        "--log.level=warn",
-    ]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-        try:
-            running = Prometheus(f"http://127.0.0.1:{port}")
-            eventually(running.ready, within=30)
-            _drive(replicated_stack, running)
-            yield running
-        finally:
-            process.terminate()
+    """Prometheus with the rules of the repository, driven through PHASES."""
+    with started(replicated_stack, tmp_path_factory.mktemp("prometheus")) as running:
+        _drive(replicated_stack, running)
+        if find_k6() is not None:
+            _send_by_k6(replicated_stack, running)
+        yield running
 
 
-def _configuration(stack) -> dict:
-    """That of Compose, but for the addresses and the pace."""
-    document = yaml.safe_load((ROOT / "infra" / "prometheus" / "prometheus.yml").read_text())
-    targets = [
-        {"targets": [url.removeprefix("http://")], "labels": {"service": replicas.service_of(name)}}
-        for name, url in stack.internal_urls().items()
-    ]
-    pace = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    rules = [str(ROOT / "infra" / "prometheus" / pattern) for pattern in document["rule_files"]]
-    return {"global": pace, "rule_files": rules, "scrape_configs": [{"job_name": "costlab", "static_configs": targets}]}
+def _send_by_k6(stack, running: Prometheus) -> None:
+    """The lab's own k6, which writes to Prometheus as a user would ask it to."""
+    traffic = ROOT / "loadtests" / "traffic" / "browse.json"
+    spec = LoadSpec(stack.base_url(), traffic, rate=20, seconds=8, settle_seconds=0, seed=1, api_key="demo")
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("K6_PROMETHEUS_RW_SERVER_URL", f"{running.url}/api/v1/write")
+        environment.setenv("K6_PROMETHEUS_RW_PUSH_INTERVAL", "1s")
+        run_load(spec, "k6")
 
 
 def _drive(stack, running: Prometheus) -> None:
@@ -258,7 +217,7 @@ def _traffic(client: Client) -> None:
     client.post("/api/stock/7/reserve", {"quantity": 1})
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_needs(query)) for name, query in QUERIES.items()])
 def test_every_query_returns_data(prometheus, name):
     assert prometheus.values(QUERIES[name]), f"no data: {QUERIES[name]}"
 
@@ -270,6 +229,17 @@ def test_every_instance_is_scraped(prometheus, replicated_stack):
 
 def test_the_alerts_on_the_error_budget_fire_under_errors(prometheus):
     assert prometheus.values(FIRING)
+
+
+@pytest.mark.parametrize("expression", sorted(set(_with_exemplars())))
+def test_a_latency_panel_leads_to_the_trace_of_a_sampled_request(
+    prometheus, replicated_control, replicated_client, expression
+):
+    replicated_control.set_flags({"tracing.sample": 1})
+    trace_id = uuid.uuid4().hex
+    replicated_client.get("/api/users/1", traceparent=f"00-{trace_id}-{'1' * 16}-01")
+    asked = expression.replace("$__rate_interval", WINDOW)
+    eventually(lambda: trace_id in {one["labels"]["trace_id"] for one in prometheus.exemplars(asked)})
 
 
 @pytest.mark.parametrize("sheet", sheet_names())

@@ -9,6 +9,7 @@ import yaml
 from dashboards import prices
 from dashboards.catalogue import DASHBOARDS
 from dashboards.grafana import FOLDER, PROMETHEUS
+from tests.structure.grafana_schema import violations
 from tests.structure.source import ROOT
 from tests.structure.test_registries import COMPOSE, METRICS
 
@@ -27,6 +28,8 @@ RULES = [
 ]
 # What Prometheus itself says.
 OWN = {"up", "ALERTS"}
+# What k6 writes by remote write.
+K6 = {"k6_http_reqs_total", "k6_http_req_duration_p95"}
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 SERIES = {metric._name + suffix for metric in METRICS.values() for suffix in SUFFIXES[metric._type]}
 RECORDED = {rule["record"] for rule in RULES if "record" in rule}
@@ -91,7 +94,7 @@ def test_every_legend_names_labels_that_the_query_leaves(panel):
     [target["expr"] for panel in PANELS for target in panel.values[0]["targets"]] + [rule["expr"] for rule in RULES],
 )
 def test_every_metric_and_label_that_is_asked_for_exists(expression):
-    assert names(expression) <= SERIES | RECORDED | OWN
+    assert names(expression) <= SERIES | RECORDED | OWN | K6
     assert labels(expression) <= LABELS | OTHER_LABELS
 
 
@@ -107,6 +110,34 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap(path):
         assert not cells & taken
         assert at["x"] + at["w"] <= 24
         taken |= cells
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_grafana_knows_every_field_and_value_by_its_published_schema(path):
+    assert violations(json.loads(path.read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"titel": "a"}, "dashboard.titel: no such field"),
+        ({"refresh": 5}, "dashboard.refresh: 5 is not <class 'str'>"),
+        ({"annotations": {"list": [{"name": "a", "enable": "yes", "iconColor": "red"}]}}, "enable: 'yes' is not"),
+        (
+            {"panels": [{"type": "stat", "targets": [{"datasource": PROMETHEUS, "expr": 1}]}]},
+            "targets[0].expr: 1 is not",
+        ),
+        ({"panels": [{"type": "timeseries", "options": {"legend": {"placement": "left"}}}]}, "'left' is not one of"),
+        ({"panels": [{"type": "timeseries", "fieldConfig": {"defaults": {"unti": "s"}}}]}, "unti: no such field"),
+        ({"panels": [{"type": "stat", "options": {"graphMod": "none"}}]}, "graphMod: no such field"),
+        (
+            {"panels": [{"type": "timeseries", "fieldConfig": {"defaults": {"custom": {"lineWidth": "1"}}}}]},
+            "line_width: '1' is not",
+        ),
+    ],
+)
+def test_what_grafana_does_not_know_is_found(change, said):
+    assert any(said in one for one in violations({"title": "a", "schemaVersion": 41} | change))
 
 
 def test_grafana_is_given_the_data_source_and_the_folder_of_dashboards_by_the_names_in_use():

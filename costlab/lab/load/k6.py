@@ -11,12 +11,15 @@ pause of 1.5 s between them: 0.5 s for the last answers of the settle stretch, t
 the callback takes longer, LoadResult.overlap_seconds says by how much, and counts read in it are short by that.
 `on_measure_end` follows k6's exit, which comes about 0.1 s after the last answer. Only if the lab itself is killed
 (SIGKILL) does k6 run on, to its planned end. While it runs, k6 counts nothing for us: progress tells phase and time.
+
+With K6_PROMETHEUS_RW_SERVER_URL, k6's own variable, it also writes its metrics to that Prometheus while it runs.
 """
 
 import json
 import math
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +28,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -39,6 +43,7 @@ DEFAULT_IMAGE = "grafana/k6:1.7.1"  # as in docker-compose.yml
 GAP = 1.5
 _DRAIN = 0.5  # seconds of the gap, as in loadtests/lib/scenario.js
 _SHORTEST = 1.0  # seconds: k6 refuses shorter scenarios
+_REMOTE_WRITE = "K6_PROMETHEUS_RW_"
 _FLAGS = ["--quiet", "--no-color", "--no-usage-report", "--no-thresholds", "--summary-mode=disabled"]
 _FLAGS += ["--address=", "--log-format=raw", "--log-output=stderr"]
 
@@ -162,7 +167,24 @@ def _arguments(spec: LoadSpec, folder: Path) -> list[str]:
     script = scenario_of(spec)
     if not script.is_file():
         raise LoadError(f"load: {spec.traffic} has no k6 scenario {script}; write one like browse.js or use open-model")
-    return ["run", *_FLAGS, "--out", f"csv={folder / 'samples.csv'}", str(script)]
+    outputs = ["--out", f"csv={folder / 'samples.csv'}"]
+    if prometheus := os.environ.get(f"{_REMOTE_WRITE}SERVER_URL"):
+        _require_prometheus(prometheus)
+        outputs += ["--out", "experimental-prometheus-rw"]
+    return ["run", *_FLAGS, *outputs, str(script)]
+
+
+def _require_prometheus(url: str) -> None:
+    """k6 itself would run to its end, and say at every attempt that nobody took its metrics."""
+    message = f"load: {_REMOTE_WRITE}SERVER_URL is {url!r}"
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise LoadError(f"{message}; allowed: http://HOST:PORT/api/v1/write, or unset it")
+        socket.create_connection((parts.hostname, port), timeout=3).close()
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{message}: {error}. Start that Prometheus, or unset it") from error
 
 
 def _environment(spec: LoadSpec, folder: Path) -> dict[str, str]:
@@ -183,6 +205,9 @@ def _environment(spec: LoadSpec, folder: Path) -> dict[str, str]:
         "RUN": uuid.uuid4().hex,
         "TRAFFIC": str(spec.traffic.resolve()),
         "TIMEOUT": _duration(spec.timeout),
+        f"{_REMOTE_WRITE}TREND_STATS": "p(50),p(95),p(99)",
+        f"{_REMOTE_WRITE}STALE_MARKERS": "true",
+        **{name: value for name, value in os.environ.items() if name.startswith(_REMOTE_WRITE)},
         **virtual_users,
     }
 

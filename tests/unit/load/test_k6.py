@@ -62,6 +62,14 @@ def test_without_k6_the_built_in_generator_is_used_and_k6_by_name_is_refused(mon
 
 
 @needs_k6
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1/api/v1/write", "prometheus:9090", "http://127.0.0.1:no/"])
+def test_a_prometheus_that_cannot_take_k6s_metrics_is_refused_before_the_load(monkeypatch, url):
+    monkeypatch.setenv("K6_PROMETHEUS_RW_SERVER_URL", url)
+    with fake_server() as server, pytest.raises(LoadError, match="K6_PROMETHEUS_RW_SERVER_URL is"):
+        run(server.url)
+
+
+@needs_k6
 def test_k6_sends_the_same_requests_as_the_built_in_generator():
     paths = {}
     for generator in ("k6", "open-model"):

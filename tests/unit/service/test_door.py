@@ -207,3 +207,14 @@ def test_readiness_names_the_check_that_fails_and_liveness_stays(service, public
     assert answer.status_code == 503
     assert answer.json["checks"] == {"postgres": "postgres is away"}
     assert public.get("/livez").status_code == 200
+
+
+def test_a_sampled_request_is_an_exemplar_of_its_latency_for_who_asks_for_openmetrics(public, inside):
+    public.get("/thing/1", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    public.get("/thing/1", headers={"traceparent": f"00-{'c' * 32}-{'b' * 16}-00"})
+    answer = inside("GET", "/metrics", headers={"Accept": "application/openmetrics-text;version=1.0.0"})
+    assert answer.content_type.startswith("application/openmetrics-text")
+    assert 'trace_id="' + "a" * 32 in answer.text
+    assert "c" * 32 not in answer.text
+    assert inside("GET", "/metrics").content_type.startswith("text/plain")
+    assert "a" * 32 not in inside("GET", "/metrics").text
