@@ -11,13 +11,13 @@ help: ## this list
 demo: $(READY) ## two minutes: what is a cache worth? starts everything, measures, prints the verdict, stops everything
 	@$(COSTLAB) demo
 
-up: $(READY) ## start the local stack (PostgreSQL, Redis, five services) in the background
+up: $(READY) ## start the local stack (PostgreSQL, Redis, five services; Prometheus, Grafana, Jaeger where found) in the background
 	@$(COSTLAB) up
 
 down: $(READY) ## stop the local stack; its data stays
 	@$(COSTLAB) down
 
-status: $(READY) ## health, pid, port, CPU and memory of each service
+status: $(READY) ## health, pid, port, CPU and memory of each service, and the addresses to open
 	@$(COSTLAB) status || test $$? -eq 3
 
 logs: $(READY) ## what the services say; Ctrl-C to leave
