@@ -1,7 +1,7 @@
 """One connected trace for each request, with the right span above each: a table of edges, walked for every route.
 
-In the ordinary suite the spans go to a stand-in collector; `make test-traces` walks the same table in what a real Jaeger
-answers, on a stack that brought it along.
+In the ordinary suite the spans go to a stand-in collector; `make test-traces` walks the same table in what a real
+Jaeger answers, on a stack that brought it along.
 """
 
 import json
