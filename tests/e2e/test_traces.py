@@ -112,7 +112,7 @@ CASES = {
         "POST",
         "/api/stock/7/reserve",
         line("gateway: POST /api/stock/{id}/reserve", "gateway: POST orders")
-        | line("gateway: POST orders", "orders: POST /stock/<int:product_id>/reserve", "orders: postgres transaction"),
+        | line("gateway: POST orders", "orders: POST /stock/<int:product_id>/reserve", _ORDERS),
         body={"quantity": 1},
     ),
     "POST /api/orders through outbox and relay into the worker": Case(
@@ -134,7 +134,8 @@ CASES = {
         "/api/users/{id}",
         "GET",
         "/api/users/7",
-        line("gateway: GET /api/users/{id}", "gateway: GET users", "users: GET /users/<int:user_id>"),
+        # The fault answers before a route is looked for.
+        line("gateway: GET /api/users/{id}", "gateway: GET users", "users: GET unmatched"),
         {"http.retry": "immediate"},
         fault={"fault": "errors", "on": "users", "rate": 1, "ttl": 120},
         linked=("retry", 2),
@@ -210,7 +211,7 @@ def send(stack, client: Client, control: Control, case: Case) -> str:
     finally:
         if case.fault:
             chaos.clear()
-        control.set_flags(dict.fromkeys(case.flags))
+        control.set_flags(dict.fromkeys(["tracing.sample", *case.flags]))
     assert reply.status < 400 or (case.fault and reply.status == 503), reply.body
     return trace
 
