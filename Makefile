@@ -1,6 +1,6 @@
 # The front door. Every target is one line; `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs doctor test test-compose test-dashboards chaos-soak lint bench-gateway bench-flags bench-statistics dashboards lock clean
+.PHONY: help demo up down status logs doctor test test-compose test-dashboards test-traces chaos-soak lint bench-gateway bench-flags bench-statistics dashboards lock clean
 COSTLAB := .venv/bin/costlab
 PYTEST := .venv/bin/python -m pytest
 READY := .venv/.ready
@@ -11,13 +11,13 @@ help: ## this list
 demo: $(READY) ## two minutes: what is a cache worth? starts everything, measures, prints the verdict, stops everything
 	@$(COSTLAB) demo
 
-up: $(READY) ## start the local stack (PostgreSQL, Redis, five services) in the background
+up: $(READY) ## start the local stack (PostgreSQL, Redis, five services; Prometheus, Grafana, Jaeger where found) in the background
 	@$(COSTLAB) up
 
 down: $(READY) ## stop the local stack; its data stays
 	@$(COSTLAB) down
 
-status: $(READY) ## health, pid, port, CPU and memory of each service
+status: $(READY) ## health, pid, port, CPU and memory of each service, and the addresses to open
 	@$(COSTLAB) status || test $$? -eq 3
 
 logs: $(READY) ## what the services say; Ctrl-C to leave
@@ -34,6 +34,9 @@ test-compose: $(READY) ## the Compose stack on a real Docker engine
 
 test-dashboards: $(READY) ## every query of every panel, exemplars, k6, and each alert under its fault, by a real Prometheus (Debian package)
 	@COSTLAB_TEST_DASHBOARDS=1 $(PYTEST) tests/e2e/test_dashboards.py tests/e2e/test_alerts.py
+
+test-traces: $(READY) ## the trace of every route, as a real Jaeger has it (built first, in minutes, where there is none)
+	@infra/jaeger/install.sh && COSTLAB_TEST_TRACES=1 $(PYTEST) tests/e2e/test_traces.py
 
 chaos-soak: $(READY) ## 100 random fault sequences on a stack of its own; well again after each, no order lost, at most 15 min
 	@$(COSTLAB) chaos soak

@@ -27,6 +27,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+from opentelemetry.trace import SpanContext
+
 from costlab.resilience.retry_budget import RetryBudget
 from costlab.service import context, metrics, problem
 from costlab.service.flags import Flags
@@ -120,11 +122,14 @@ class _Race:
 
     def __init__(self) -> None:
         self._arrivals: SimpleQueue[_Arrived] = SimpleQueue()
+        self._spans: list[SpanContext] = []
 
     def attempt(self, call: Call, hedge: bool) -> Callable[[], None]:
         """A job that makes ``call`` on behalf of the current request. Each has its own copy of it, because spans are
-        noted there."""
+        noted there; what they share is the list of attempts, by which the second is linked to the first."""
         request = copy.copy(context.current())
+        if request is not None:
+            request.attempts = self._spans
 
         def job() -> None:
             arrived = _Arrived(hedge)

@@ -20,7 +20,7 @@ from costlab.lab.progress import Progress
 from costlab.lab.result import Result
 from costlab.lab.session import Place, Wish, resume, run_day, run_noise, stopped_by_signals
 from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
-from costlab.stack import Stack, open_stack
+from costlab.stack import Stack, open_stack, seeing
 from costlab.stack.lock import alone_or_refused
 
 DEMO_DAY = "11"
@@ -111,7 +111,14 @@ def _running(stack: Stack, console: Console, *, start: bool, keep: bool) -> Iter
 
 
 def _started(stack: Stack, console: Console, *, start: bool, keep: bool) -> Iterator[Stack]:
-    if any(service.healthy for service in stack.status()):
+    rows = stack.status()
+    if any(service.healthy for service in rows):
+        if beside := [row.name for row in rows if stack.name == "local" and row.name in seeing.NAMES]:
+            console.print(
+                f"{', '.join(beside)} take part of this machine while it is measured; a stack without: costlab down, "
+                "costlab up --no-seeing",
+                style="yellow",
+            )
         yield stack
         return
     if not start:

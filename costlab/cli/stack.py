@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -40,16 +40,31 @@ def up(
     several: Annotated[
         list[str] | None, typer.Option("--replicas", help="Instances of users or orders, 1 to 8: users=3. Repeatable.")
     ] = None,
+    seeing: Annotated[
+        bool | None,
+        typer.Option(
+            "--seeing/--no-seeing",
+            help="Bring Prometheus, Grafana and Jaeger along, where this machine has them (default, locally).",
+        ),
+    ] = None,
 ) -> None:
     """Start the stack in the background; returns when every service is ready.
 
     COSTLAB_PORT_BASE moves all its ports (8080), COSTLAB_STATE its data (.costlab), COSTLAB_PROCESSES and
-    COSTLAB_THREADS size its services, COSTLAB_USERS_REPLICAS and COSTLAB_ORDERS_REPLICAS say how many instances run.
+    COSTLAB_THREADS size its services, COSTLAB_USERS_REPLICAS and COSTLAB_ORDERS_REPLICAS say how many instances run,
+    COSTLAB_SEEING=off is --no-seeing.
     """
     console = Console(highlight=False)
+    if seeing is None and not os.environ.get("COSTLAB_SEEING"):
+        seeing = True
     os.environ.update(replicas.asked_for(text) for text in several or ())
     with _leaving_in_order():
-        open_stack(target, through_toxiproxy=through_toxiproxy).up(lambda line: console.print(line, markup=False))
+        stack = open_stack(target, through_toxiproxy=through_toxiproxy, seeing=seeing)
+        stack.up(lambda line: console.print(line, markup=False, style=_style(line)))
+
+
+def _style(line: str) -> str | None:
+    return "yellow" if line.startswith("warning:") else None
 
 
 def down(
@@ -74,11 +89,14 @@ def restart(
 
 def status(target: Target = "local", as_json: AsJson = False) -> None:
     """Health, pid, port, CPU and memory of each service; exit code 3 when none runs, 1 when one is not healthy."""
-    services = open_stack(target).status()
+    stack = open_stack(target)
+    services, missing = stack.status(), stack.left_out()
     if as_json:
-        typer.echo(json.dumps([asdict(service) for service in services], indent=2))
+        rows = [*services, *(_missing(name, reason) for name, reason in missing.items())]
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:
         Console().print(_table(services, target))
+        _say_where(services, missing)
         if any(service.pid for service in services):
             _say_faults(target)
     if any(service.state == "killed" for service in services):
@@ -87,6 +105,20 @@ def status(target: Target = "local", as_json: AsJson = False) -> None:
         raise typer.Exit(3)
     if not all(service.healthy for service in services):
         raise typer.Exit(1)
+
+
+def _missing(name: str, reason: str) -> ServiceStatus:
+    return ServiceStatus(name, f"left out: {reason}", False, None, None, None, 0.0, 0, 0)
+
+
+def _say_where(services: Sequence[ServiceStatus], missing: Mapping[str, str]) -> None:
+    """Addresses to click on, and what there is none of."""
+    console = Console(highlight=False, soft_wrap=True)
+    for service in sorted(services, key=lambda row: row.name != "gateway"):
+        if service.url and service.pid:
+            console.print(f"{service.name:<11} {service.url}", markup=False)
+    for name, reason in missing.items():
+        console.print(f"{name:<11} left out: {reason}", markup=False, style="yellow")
 
 
 def _say_faults(target: str) -> None:

@@ -27,6 +27,7 @@ from costlab.service import (
     restart_flags,
     rollout_routes,
 )
+from costlab.service.circumstances import Circumstances
 from costlab.service.configuration import Configuration, Document
 from costlab.service.database import Database
 from costlab.service.door import ROUTE, Door
@@ -66,11 +67,12 @@ class Service:
         # Flags and faults have a connection of their own, which no fault meets.
         control = redis_client.connect(settings.redis_url)
         self.faults = FaultEngine(name, control, settings.internal_port())
-        self.redis = self.redis_for(settings.redis_url)
         registry = Registry.load()
         applied = metrics.FLAGS_REVISION.labels(name).set
         self.flags = Flags(registry, control, applied, restart_flags.running(settings))
-        self.tracing = Tracing(name, self.flags, settings.otlp_endpoint, edge)
+        circumstances = Circumstances(registry, self.flags, self.faults)
+        self.tracing = Tracing(name, self.flags, settings.otlp_endpoint, edge, circumstances.attributes)
+        self.redis = self.redis_for(settings.redis_url)
         self._health = health.Health(self.flags)
         self._preloads: list[Callable[[], None]] = [self.flags.preload]
         self._starts: list[Callable[[], None]] = [self.flags.start, self.faults.start, self.tracing.start]
@@ -133,7 +135,7 @@ class Service:
 
     def redis_for(self, url: str, answer_seconds: float = redis_client.ANSWER_SECONDS) -> Redis:
         """Redis under ``url``, with a patience of its own; calls to it meet the faults of edge redis."""
-        return redis_client.connect(url, answer_seconds, self.faults.edge("redis"))
+        return redis_client.connect(url, answer_seconds, self.faults.edge("redis"), self.tracing)
 
     def slots(self, slots: str, milliseconds: str) -> None:
         """Put a slot pool, as these two flags say, in front of the service's own routes."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Span
+    from opentelemetry.trace import Span, SpanContext
 
 REQUEST_ID = "X-Request-Id"
 TIMEOUT = "X-Request-Timeout-Ms"
@@ -33,6 +33,8 @@ class Request:
     retried_by_caller: bool = False
     traceparent: str = ""
     span: "Span | None" = None
+    # Spans of the attempts at the call being made, where it may be made more than once (tracing.py).
+    attempts: "list[SpanContext] | None" = None
     client: str = ""
     # Header lines of a fault that another service shall make for this request (costlab/service/fault_header.py).
     fault: str = ""

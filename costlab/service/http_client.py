@@ -40,7 +40,7 @@ from costlab.service.fault_kinds.effects import Answer as Injected
 from costlab.service.fault_kinds.effects import Break
 from costlab.service.flags import Flags
 from costlab.service.replica_set import Picker, Replica, ReplicaSet
-from costlab.service.tracing import SpanKind, Tracing
+from costlab.service.tracing import Tracing
 
 CONNECT_SECONDS = 1.0
 MAX_BODY = 32 * 1024 * 1024
@@ -181,14 +181,15 @@ class HttpClient:
 
     def _attempts(self, call: _Call, backoff: str) -> Answer:
         call, retry = self._prepared(call, backoff)
-        while True:
-            try:
-                answer = self._attempt(call, retry.resent)
-                if answer.status < 500 or not self._again(retry, _retry_after(answer)):
-                    return answer
-            except (UpstreamUnreachable, UpstreamTimeout):
-                if not self._again(retry):
-                    raise
+        with self._tracing.attempts():
+            while True:
+                try:
+                    answer = self._attempt(call, retry.resent)
+                    if answer.status < 500 or not self._again(retry, _retry_after(answer)):
+                        return answer
+                except (UpstreamUnreachable, UpstreamTimeout):
+                    if not self._again(retry):
+                        raise
 
     def _prepared(self, call: _Call, backoff: str) -> tuple[_Call, Retry]:
         """The call with a word to the services behind whether they may retry too, and what this one may do."""
@@ -217,9 +218,7 @@ class HttpClient:
         started = time.perf_counter()
         outcome = "error"
         try:
-            with self._tracing.child(f"{call.method} {self.upstream}", SpanKind.CLIENT) as span:
-                if span is not None and resent:
-                    span.set_attribute("http.request.resend_count", resent)
+            with self._tracing.attempt(f"{call.method} {self.upstream}", resent) as span:
                 answer = self._guarded(call)
                 if span is not None:
                     span.set_attribute("http.response.status_code", answer.status)

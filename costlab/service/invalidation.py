@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 
 from costlab.service import logs, redis_client
 from costlab.service.fault_edges import NO_EDGE, Edge
+from costlab.service.tracing import Tracing
 
 CHANNEL = "cache:invalidate"
 ANSWER_SECONDS = 0.2
@@ -22,8 +23,8 @@ ANSWER_SECONDS = 0.2
 class Invalidation:
     """Publishes changed paths through the Redis at ``redis_url``, behind the faults of ``edge``."""
 
-    def __init__(self, redis_url: str, edge: Edge = NO_EDGE) -> None:
-        self._redis = redis_client.connect(redis_url, ANSWER_SECONDS, edge)
+    def __init__(self, redis_url: str, edge: Edge = NO_EDGE, tracing: Tracing | None = None) -> None:
+        self._redis = redis_client.connect(redis_url, ANSWER_SECONDS, edge, tracing)
 
     def publish(self, *paths: str) -> None:
         """Say that the answers at ``paths`` have changed; a failure is logged."""

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import orjson
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import Link
 
 from costlab.service import logs, metrics
 
@@ -106,9 +107,19 @@ def _span(span: ReadableSpan) -> dict[str, Any]:
     }
     if span.parent is not None:
         written["parentSpanId"] = f"{span.parent.span_id:016x}"
+    if span.links:
+        written["links"] = [_link(link) for link in span.links]
     if span.status.status_code.value:
         written["status"] = {"code": span.status.status_code.value, "message": span.status.description or ""}
     return written
+
+
+def _link(link: Link) -> dict[str, Any]:
+    return {
+        "traceId": f"{link.context.trace_id:032x}",
+        "spanId": f"{link.context.span_id:016x}",
+        "attributes": _attributes(link.attributes or {}),
+    }
 
 
 def _attributes(attributes: Mapping[str, Any]) -> list[dict[str, Any]]:

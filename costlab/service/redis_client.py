@@ -10,7 +10,9 @@ from redis.retry import Retry
 
 from costlab.service.fault_edges import NO_EDGE, Edge
 from costlab.service.fault_kinds.effects import Answer, Break
+from costlab.service.tracing import SpanKind, Tracing
 
+_SYSTEM = {"db.system.name": "redis"}
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 
@@ -47,13 +49,26 @@ class _Faulty(AbstractConnection):
             raise ResponseError("ERR injected fault")
 
 
-def connect(url: str, answer_seconds: float = ANSWER_SECONDS, edge: Edge = NO_EDGE) -> Redis:
+class _Traced(Redis):
+    """Each command that a request sends is a span of it; what is sent in pipelines is not."""
+
+    tracing: Tracing
+
+    def execute_command(self, *args, **options):
+        with self.tracing.child(f"redis {args[0]}", SpanKind.CLIENT, _SYSTEM):
+            return super().execute_command(*args, **options)
+
+
+def connect(
+    url: str, answer_seconds: float = ANSWER_SECONDS, edge: Edge = NO_EDGE, tracing: Tracing | None = None
+) -> Redis:
     """A thread-safe client with a connection pool; it connects when first used.
 
     ``answer_seconds`` must be longer than any blocking read made through the client. Commands meet the faults of
-    ``edge``, if one is given.
+    ``edge``, if one is given, and are told to ``tracing``.
     """
-    client = Redis.from_url(
+    kind = Redis if tracing is None else type("TracedRedis", (_Traced,), {"tracing": tracing})
+    client = kind.from_url(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=answer_seconds,

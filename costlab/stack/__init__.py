@@ -31,6 +31,7 @@ class ServiceStatus:
     """One instance of a service as it is now. ``cpu_seconds`` counts since it started; ``pid`` is its first process.
 
     ``name`` is the service's, and from the second instance on has its number: users, users-2 (see replicas.py).
+    ``url``: where a person looks, of those that have a page or a public API.
     """
 
     name: str
@@ -42,6 +43,12 @@ class ServiceStatus:
     cpu_seconds: float
     memory_bytes: int
     processes: int
+    url: str | None = None
+
+
+def page(name: str, port: int | None) -> str | None:
+    """The address to open, of what is there for people."""
+    return f"http://127.0.0.1:{port}" if port and name in ("gateway", "prometheus", "grafana", "jaeger") else None
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,9 @@ class Stack(Protocol):
         """Stop everything and return when it is gone; ``volumes`` removes the data too."""
 
     def status(self) -> list[ServiceStatus]: ...
+
+    def left_out(self) -> dict[str, str]:
+        """What of Prometheus, Grafana and Jaeger was to be there and is not, and why (seeing.py)."""
 
     def logs(self, service: str | None, follow: bool) -> Iterator[str]:
         """Lines of the logs of one service, or of all with the service's name in front."""
@@ -116,13 +126,18 @@ class Stack(Protocol):
 
 
 def open_stack(
-    target: str, state: Path | None = None, port_base: int | None = None, through_toxiproxy: bool = False
+    target: str,
+    state: Path | None = None,
+    port_base: int | None = None,
+    through_toxiproxy: bool = False,
+    seeing: bool | None = None,
 ) -> Stack:
     """The stack at ``target`` ("local" or "compose"), running or not.
 
     ``state`` is its folder (default: <COSTLAB_STATE or .costlab in the project>/<target>), ``port_base`` the port of
     its gateway, from which all other ports follow (default: COSTLAB_PORT_BASE, else 8080). ``through_toxiproxy``: as
-    with COSTLAB_WIRE=on, its calls go through toxiproxy (wire.py).
+    with COSTLAB_WIRE=on, its calls go through toxiproxy (wire.py). ``seeing``: whether a local stack that is
+    started brings Prometheus, Grafana and Jaeger along where they are found (default: COSTLAB_SEEING, else not).
     """
     environment = dict(os.environ)
     if port_base is not None:
@@ -132,6 +147,8 @@ def open_stack(
     folder = (state or Path(environment.get("COSTLAB_STATE") or ROOT / ".costlab") / target).absolute()
     if through_toxiproxy:
         environment["COSTLAB_WIRE"] = "on"
+    if seeing is not None:
+        environment["COSTLAB_SEEING"] = "on" if seeing else "off"
     if target == "local":
         from costlab.stack.local import LocalStack
 

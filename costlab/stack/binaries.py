@@ -1,4 +1,6 @@
-"""Where the real servers are: PostgreSQL 15+ and Redis 7+ of this machine, else those of the two wheels; toxiproxy."""
+"""Where the real servers are: PostgreSQL 15+ and Redis 7+ of this machine, else those of the two wheels; and
+what stands beside the stack where it is installed: toxiproxy, Prometheus, Grafana and Jaeger.
+"""
 
 import importlib.util
 import os
@@ -9,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
+from typing import NamedTuple
 
 from costlab.stack import StackError
 
-TOXIPROXY_HOW = "infra/toxiproxy/install.sh builds it with Go; or TOXIPROXY=/path/to/toxiproxy-server"
 POSTGRES_AT_LEAST = 15
 REDIS_AT_LEAST = 7
 _HOMEBREW = ("/opt/homebrew/opt", "/usr/local/opt")
@@ -42,25 +44,70 @@ class Redis:
 
 
 @dataclass(frozen=True)
-class Toxiproxy:
-    """One toxiproxy-server."""
+class Beside:
+    """One program that stands beside the stack."""
 
     program: Path
     version: str
 
 
-def toxiproxy() -> Toxiproxy:
-    """The one $TOXIPROXY names, else that on PATH, else what `go install` left in its folder."""
+class _Sought(NamedTuple):
+    """How such a program is looked for: the variable that names it, its names, and what it says of itself."""
+
+    variable: str
+    names: tuple[str, ...]
+    option: str
+    says: str
+    how: str
+
+
+_BESIDE = {
+    "toxiproxy": _Sought(
+        "TOXIPROXY", ("toxiproxy-server",), "-version", r"toxiproxy-server version (\S+)",
+        "infra/toxiproxy/install.sh builds it with Go; or TOXIPROXY=/path/to/toxiproxy-server",
+    ),
+    "prometheus": _Sought(
+        "PROMETHEUS", ("prometheus",), "--version", r"prometheus, version ([\d.]+)",
+        "apt-get install prometheus (macOS: brew install prometheus); or PROMETHEUS=/path/to/prometheus",
+    ),
+    "grafana": _Sought(
+        "GRAFANA", ("grafana", "grafana-server"), "-v", r"[Vv]ersion (\d+\.\d+\.\d+)",
+        "https://grafana.com/docs/grafana/latest/setup-grafana/installation/; or GRAFANA=/path/to/grafana",
+    ),
+    "jaeger": _Sought(
+        "JAEGER", ("jaeger",), "version", r'"v(2\.\d+\.\d+)"',
+        "infra/jaeger/install.sh builds it with Go, without its page; or JAEGER=/path/to/jaeger (version 2)",
+    ),
+}  # fmt: skip
+
+
+def beside(name: str) -> Beside:
+    """The program its variable names (TOXIPROXY, PROMETHEUS, GRAFANA, JAEGER), else that on PATH, else what `go
+    install` left in its folder.
+    """
+    sought = _BESIDE[name]
     folders = (os.environ.get("GOBIN"), str(Path(os.environ.get("GOPATH") or Path.home() / "go") / "bin"))
-    named = os.environ.get("TOXIPROXY")
-    found = (
-        [named] if named else [shutil.which("toxiproxy-server"), *(f"{folder}/toxiproxy-server" for folder in folders)]
-    )
-    for program in filter(None, found):
-        if answer := re.search(r"toxiproxy-server version (\S+)", _output([program, "-version"])):
-            return Toxiproxy(Path(program), answer[1])
-    where = f"TOXIPROXY={named} is none" if named else "there is none on this machine"
-    raise StackError(f"faults on the wire need toxiproxy-server, and {where}: {TOXIPROXY_HOW}")
+    named = os.environ.get(sought.variable)
+    on_path = [shutil.which(program) for program in sought.names]
+    installed = [f"{folder}/{program}" for folder in folders if folder for program in sought.names]
+    for program in filter(None, [named] if named else [*on_path, *installed]):
+        if answer := re.search(sought.says, _output([program, sought.option], both=True)):
+            return Beside(Path(program), answer[1])
+    where = f"{sought.variable}={named} is none" if named else "there is none on this machine"
+    raise StackError(f"no {name}: {where}: {sought.how}")
+
+
+def how_to_get(name: str) -> str:
+    """How such a program is installed."""
+    return _BESIDE[name].how
+
+
+def toxiproxy() -> Beside:
+    """The toxiproxy-server that faults on the wire need."""
+    try:
+        return beside("toxiproxy")
+    except StackError as error:
+        raise StackError(f"faults on the wire need toxiproxy-server; {error}") from error
 
 
 def postgres() -> Postgres:
@@ -135,9 +182,10 @@ def _wheel(package: str, pattern: str) -> list[Path]:
     return [path for folder in folders for path in sorted(Path(folder).glob(pattern), reverse=True)]
 
 
-def _output(command: list[str]) -> str:
-    """What ``command`` prints; nothing when it cannot be run here (a binary for another processor)."""
+def _output(command: list[str], both: bool = False) -> str:
+    """What ``command`` prints (``both``: on stderr too); nothing when it cannot be run here (another processor's)."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
+    return (done.stdout + (done.stderr if both else "")).strip()

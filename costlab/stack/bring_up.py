@@ -15,14 +15,17 @@ _TICK_SECONDS = 0.03
 Report = Callable[[str], None]
 
 
-def bring_up(supervisor: Supervisor, services: Iterable[Service], report: Report) -> None:
+def bring_up(
+    supervisor: Supervisor, services: Iterable[Service], report: Report, patience: float = READY_SECONDS
+) -> None:
     """Start what of ``services`` does not run; returns when all are ready, or raises with the reason of the first
-    that will not be. What they depend on outside ``services`` is taken to be there.
+    that will not be, after ``patience`` seconds at the latest. What they depend on outside ``services`` is taken to be
+    there.
     """
     waiting = {service.name: service for service in services}
     started: dict[str, float] = {}
     written = {name: log_files.size(supervisor.log(name)) for name in waiting}
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + patience
     while waiting:
         states = supervisor.programs()
         for name, service in list(waiting.items()):
@@ -34,7 +37,7 @@ def bring_up(supervisor: Supervisor, services: Iterable[Service], report: Report
                 report(f"{name} {'done' if service.once else 'ready'} ({time.monotonic() - started[name]:.1f} s)")
                 del waiting[name]
         if time.monotonic() > deadline:
-            raise StackError(_too_late(waiting, started, supervisor, written))
+            raise StackError(_too_late(waiting, started, supervisor, written, patience))
         time.sleep(_TICK_SECONDS)
 
 
@@ -58,8 +61,12 @@ def _is_up(service: Service, state: ProgramState, supervisor: Supervisor, writte
 
 
 def _too_late(
-    waiting: dict[str, Service], started: dict[str, float], supervisor: Supervisor, written: dict[str, int]
+    waiting: dict[str, Service],
+    started: dict[str, float],
+    supervisor: Supervisor,
+    written: dict[str, int],
+    patience: float,
 ) -> str:
     first = next(name for name in waiting if name in started)
     reason = log_files.cause(supervisor.log(first), written[first])
-    return f"{first} was not ready after {READY_SECONDS:.0f} s; its last word: {reason}"
+    return f"{first} was not ready after {patience:.0f} s; its last word: {reason}"

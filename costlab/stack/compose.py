@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from costlab.stack import ROOT, ServiceStatus, StackError, Usage, ports, replicas, restarting, wire
+from costlab.stack import ROOT, ServiceStatus, StackError, Usage, page, ports, replicas, restarting, seeing, wire
 from costlab.stack.docker_engine import Container, DockerEngine
 from costlab.stack.kept_faults import KeptFaults, end_all
 from costlab.stack.pausing import PausableContainer
@@ -32,8 +32,7 @@ from costlab.stack.pausing import PausableContainer
 HEALTHY_SECONDS = 180.0
 _PUBLIC, _INTERNAL = 8000, 9000
 # What watches the stack or prepares it: no part of what an experiment measures, and not needed to run one.
-_OPTIONAL = ("grafana", "jaeger", "prometheus")
-_APART = (*_OPTIONAL, "k6", "prepare", wire.TOXIPROXY)
+_APART = (*seeing.NAMES, "k6", "prepare", wire.TOXIPROXY)
 _GIVE_UP_RESTARTS = 3
 _KILLED = 128 + signals.SIGKILL
 
@@ -54,7 +53,7 @@ class ComposeStack:
         given = dict(os.environ if environment is None else environment)
         self.folder = state or ROOT / ".costlab" / "compose"
         self._log = self.folder / "compose.log"
-        self._without = _left_out(given.get("COSTLAB_WITHOUT", ""))
+        self._without = seeing.left_out(given.get(seeing.WITHOUT, ""))
         self._given = ports.moved(given) | _no_traces(self._without) | given
         self._own_image = "COSTLAB_IMAGE" not in given
         self._own_toxiproxy = "TOXIPROXY_IMAGE" not in given
@@ -86,6 +85,10 @@ class ComposeStack:
         """One row for each service that should run; those that never were started are ``absent``."""
         found = self._containers()
         return [self._row(name, found.get(name)) for name in self._lasting()]
+
+    def left_out(self) -> dict[str, str]:
+        """Nothing: a container that does not start ends the start, and COSTLAB_WITHOUT is no failure."""
+        return {}
 
     def logs(self, service: str | None = None, follow: bool = False) -> Iterator[str]:
         """Lines of the containers' logs, each with the name of its container in front."""
@@ -296,6 +299,7 @@ class ComposeStack:
             cpu_seconds=cpu,
             memory_bytes=memory,
             processes=self._engine.processes(container) if running else 0,
+            url=page(name, self._public_port(name)),
         )
 
     def _lasting(self) -> list[str]:
@@ -471,14 +475,6 @@ def _with_hint(message: str) -> str:
     if "no such host" in message or "failed to do request" in message:
         return f"{message} (no image registry is reached: infra/offline/build.sh makes stand-in images on Debian)"
     return message
-
-
-def _left_out(text: str) -> tuple[str, ...]:
-    """The services named in COSTLAB_WITHOUT, parted by spaces or commas."""
-    names = tuple(re.split(r"[\s,]+", text.strip())) if text.strip() else ()
-    if unknown := [name for name in names if name not in _OPTIONAL]:
-        raise StackError(f"COSTLAB_WITHOUT names {', '.join(unknown)}; what can be left out: {', '.join(_OPTIONAL)}")
-    return names
 
 
 def _no_traces(without: Sequence[str]) -> dict[str, str]:

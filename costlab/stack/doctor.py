@@ -40,10 +40,11 @@ def examine(state: Path) -> Iterator[Finding]:
     yield _supervisor()
     yield _ports()
     yield _k6()
-    yield _toxiproxy()
+    yield _beside("toxiproxy", "faults on the wire (costlab up --wire)")
     yield from _docker()
-    yield _program("Prometheus", "prometheus", "--version", "dashboards of a local stack (Compose brings its own)")
-    yield _program("Jaeger", "jaeger", "version", "traces of a local stack (Compose brings its own)")
+    yield _beside("Prometheus", "metrics of a local stack, its rules and alerts (Compose brings its own)")
+    yield _beside("Grafana", "dashboards of a local stack (Compose brings its own)")
+    yield _beside("Jaeger", "traces of a local stack (Compose brings its own)")
     yield _cores()
     yield _memory()
     yield _disk(state)
@@ -96,13 +97,14 @@ def _k6() -> Finding:
     return Finding("k6", bool(answer), found, "load on the stack", how)
 
 
-def _toxiproxy() -> Finding:
+def _beside(name: str, purpose: str) -> Finding:
+    """What `costlab up` starts along with the stack where it is found."""
     try:
-        server = binaries.toxiproxy()
+        server = binaries.beside(name.lower())
         found, ok = f"{server.version}, {server.program}", True
     except StackError:
         found, ok = "not found", False
-    return Finding("toxiproxy", ok, found, "faults on the wire (costlab up --wire)", binaries.TOXIPROXY_HOW)
+    return Finding(name, ok, found, purpose, binaries.how_to_get(name.lower()))
 
 
 def _docker() -> Iterator[Finding]:
@@ -122,12 +124,6 @@ def _docker() -> Iterator[Finding]:
     yield Finding(
         "Compose", suits, found or "not found", "the stack in containers", "https://docs.docker.com/compose/install/"
     )
-
-
-def _program(name: str, program: str, option: str, purpose: str) -> Finding:
-    path = shutil.which(program)
-    found = f"{_version(_output([path, option]))}, {path}" if path else "not found"
-    return Finding(name, bool(path), found, purpose, f"put {program} on PATH")
 
 
 def _cores() -> Finding:

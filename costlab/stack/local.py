@@ -7,9 +7,11 @@ state/                      one folder per stack (.costlab/local)
 ├── logs/<service>.log
 ├── control/token           written by prepare
 ├── chaos/                  records of faults that need a keeper, see kept_faults.py
+├── seeing/                 configuration files of Prometheus, Grafana and Jaeger, see seeing.py
 ├── tmp/                    temporary files of the services, removed when the stack is down
 ├── postgres/               see database_folder.py
-└── redis/                  its append-only file
+├── redis/                  its append-only file
+└── prometheus/, grafana/   their data, where they run
 """
 
 import json
@@ -23,7 +25,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from costlab.stack import ServiceStatus, StackError, Usage, log_files, ports, processes, restarting, wire
+from costlab.stack import (
+    ServiceStatus,
+    StackError,
+    Usage,
+    log_files,
+    page,
+    ports,
+    processes,
+    restarting,
+    seeing,
+    wire,
+)
+from costlab.stack.binaries import beside as find_beside
 from costlab.stack.binaries import postgres as find_postgres
 from costlab.stack.binaries import redis as find_redis
 from costlab.stack.binaries import toxiproxy as find_toxiproxy
@@ -34,9 +48,10 @@ from costlab.stack.lock import alone
 from costlab.stack.pausing import PausableTree
 from costlab.stack.readiness import is_ready
 from costlab.stack.supervision import Program, ProgramState, Supervisor
-from costlab.stack.topology import EMBEDDED, INTERNAL, PUBLIC, Service, Topology
+from costlab.stack.topology import APPARATUS, EMBEDDED, INTERNAL, PUBLIC, Service, Topology
 
 STOP_SECONDS = 30.0
+_BESIDE_SECONDS = 60.0
 _PASSWORD = "POSTGRES_PASSWORD"  # noqa: S105 - the name of a variable
 _SUPERVISOR = "supervisor"
 
@@ -56,6 +71,8 @@ class LocalStack:
         self._supervisor = Supervisor(state)
         self._record = state / "stack.json"
         self._database = DatabaseFolder(state)
+        self._left_out = seeing.LeftOut(state)
+        self._absent: set[str] = set()  # what the stack being started goes without
         self._read: tuple[dict[str, str], Topology] | None = None
 
     # Up and down
@@ -65,7 +82,8 @@ class LocalStack:
         topology = self._topology()
         with _disk_errors(self._state), alone(self._state / "lock", report):
             self._refuse_another_wire()
-            if self._supervisor.answers() and all(map(is_ready, self._lasting())):
+            needed = [service for service in self._lasting() if service.name not in seeing.NAMES]
+            if self._supervisor.answers() and all(map(is_ready, needed)):
                 report(f"the stack runs already: {self.base_url()}")
                 return
             try:
@@ -75,6 +93,9 @@ class LocalStack:
                     self._stop()
                 raise
         report(f"the stack is up: {self.base_url()}")
+        for row in self.status():
+            if row.name in seeing.NAMES:
+                report(f"{row.name}: {row.url}")
 
     def down(self, volumes: bool = False) -> None:
         """Stop everything and return when it is gone; ``volumes`` removes the data too."""
@@ -99,6 +120,10 @@ class LocalStack:
         pid, used = self._supervisor.pid(), self._own_usage()
         own = ServiceStatus(_SUPERVISOR, "running", True, pid, None, None, used.cpu_seconds, used.memory_bytes, 1)
         return [*rows, own]
+
+    def left_out(self) -> dict[str, str]:
+        """What was to be there to see it with and could not start, and why."""
+        return self._left_out.read()
 
     def logs(self, service: str | None = None, follow: bool = False) -> Iterator[str]:
         """Lines of one service's log, or of all with the service's name in front."""
@@ -144,8 +169,7 @@ class LocalStack:
             raise StackError("the stack is not up (costlab up)")
         trees: dict[str, list[processes.Process]] = {}
         for service in self._lasting():
-            # toxiproxy is apparatus, the same for whatever is compared, and no part of what a pattern costs.
-            if service.name != wire.TOXIPROXY:
+            if service.name not in APPARATUS:
                 trees.setdefault(service.service, []).extend(_tree(running.get(service.name)))
         used = {name: processes.usage(tree) for name, tree in trees.items() if tree}
         return {**used, _SUPERVISOR: self._own_usage()}
@@ -211,10 +235,49 @@ class LocalStack:
             report("the stack is only partly up; starting the rest")
         else:
             self._clear_away(report)
+            self._leave_out_what_cannot_start(report)
             topology = self._topology()
             ports.refuse_taken(topology.ports())
             self._launch(topology, report)
-        bring_up(self._supervisor, topology.services.values(), report)
+        if not self._bring_up_beside("jaeger", report):
+            topology = self._topology()
+            for service in topology.services.values():  # without its address
+                self._supervisor.write_script(self._program(service))
+        needed = [service for name, service in topology.services.items() if name not in seeing.NAMES]
+        bring_up(self._supervisor, needed, report)
+        for name in ("prometheus", "grafana"):
+            self._bring_up_beside(name, report)
+
+    def _leave_out_what_cannot_start(self, report: Report) -> None:
+        """Of Prometheus, Grafana and Jaeger: what this machine has not, and, worth a word, whose port is taken."""
+        shown = seeing.shown(self._settings(self._given))
+        self._absent = {name for name in shown if not _is_found(name)}
+        self._read = None
+        for name in [name for name in shown if name not in self._absent]:
+            service = self._service(name)
+            taken = ((port, ports.taken_by(port)) for port in map(service.port, service.listens))
+            if found := next(((port, holder) for port, holder in taken if holder), None):
+                self._leave_out(name, f"port {found[0]} is taken by {found[1]}", report)
+
+    def _leave_out(self, name: str, reason: str, report: Report) -> None:
+        """Go without ``name``."""
+        report(f"warning: {name} is left out: {reason}")
+        self._left_out.write({**self._left_out.read(), name: reason})
+        self._absent.add(name)
+        self._read = None
+
+    def _bring_up_beside(self, name: str, report: Report) -> bool:
+        """Wait until ``name`` is ready, if it is there; False when it had to be left out."""
+        if name not in self._topology().services:
+            return True
+        try:
+            bring_up(self._supervisor, [self._service(name)], report, _BESIDE_SECONDS)
+            return True
+        except StackError as error:
+            self._supervisor.stop([name], STOP_SECONDS)
+            self._leave_out(name, str(error).removeprefix(f"{name} "), report)
+            self._write_record({**self._given, **self._recorded()})
+            return False
 
     def _refuse_another_wire(self) -> None:
         """Who is asked for toxiproxy and has not got it running must say so."""
@@ -235,9 +298,12 @@ class LocalStack:
         if "postgres" in topology.services and not self._database.exists():
             report("making a PostgreSQL cluster")
         programs = [self._program(service) for service in topology.services.values()]
-        self._record.touch(mode=0o600)
-        self._record.write_text(json.dumps(_costlab(self._settings(self._given)), indent=2))
+        self._write_record(self._given)
         self._supervisor.launch(programs, self._given)
+
+    def _write_record(self, environment: Mapping[str, str]) -> None:
+        self._record.touch(mode=0o600)
+        self._record.write_text(json.dumps(_costlab(self._settings(environment)), indent=2))
 
     def _program(self, service: Service) -> Program:
         if service.name == "postgres":
@@ -246,6 +312,8 @@ class LocalStack:
             return self._redis(service)
         if service.name == wire.TOXIPROXY:
             return self._toxiproxy(service)
+        if service.name in seeing.NAMES:
+            return self._beside(service)
         scratch = self._state / "tmp" / service.name
         scratch.mkdir(parents=True, exist_ok=True)
         environment = {**service.environment, "TMPDIR": str(scratch)}
@@ -282,12 +350,28 @@ class LocalStack:
         here = ["-host=127.0.0.1", f"-port={service.port(wire.API)}", "-config=proxies.json"]
         return Program(service.name, [str(find_toxiproxy().program), *here], service.environment, folder=folder)
 
+    def _beside(self, service: Service) -> Program:
+        name, topology = service.name, self._topology()
+        folder = self._state / seeing.FOLDER / name
+        folder.mkdir(parents=True, exist_ok=True)
+        seeing.write(
+            name,
+            service.volumes,
+            self._state,
+            lambda document: topology.document(name, document, self._state),
+            topology.addresses,
+        )
+        program, port = find_beside(name).program, service.port(service.listens[0])
+        here = seeing.environment(name, port, self._state)
+        command = [str(program), *seeing.arguments(name, program, port), *service.command]
+        return Program(name, command, {**service.environment, **here}, folder=folder)
+
     # Stopping
 
     def _halt(self, names: Sequence[str]) -> None:
         """Stop them as the flag service.shutdown says; PostgreSQL and Redis always in an orderly way."""
         at_once = restarting.shutdown_kind(self.redis_url()) == "kill"
-        doomed = [name for name in names if name not in EMBEDDED] if at_once else []
+        doomed = [name for name in names if name not in (*EMBEDDED, *APPARATUS)] if at_once else []
         found = [process for name in doomed for process in _tree(self._programs().get(name))]
         # Held still, so that nothing acts upon the supervisor's SIGTERM before it is killed.
         processes.send(found, signals.SIGSTOP)
@@ -323,6 +407,8 @@ class LocalStack:
         for name in ("stack.json", "supervisor.sock", "supervisord.pid"):
             (self._state / name).unlink(missing_ok=True)
         shutil.rmtree(self._state / "tmp", ignore_errors=True)
+        self._left_out.forget()
+        self._absent.clear()
         self._read = None
 
     # What it is made of
@@ -342,7 +428,9 @@ class LocalStack:
         if not re.fullmatch(r"[A-Za-z0-9._~-]*", password):
             raise StackError("COSTLAB_DB_PASSWORD becomes part of URLs; it may hold letters, digits and . _ ~ - only")
         through = "on" if wire.is_on(environment) else "off"
-        return {**ports.moved(environment, self._file), **environment, wire.VARIABLE: through}
+        without = {*seeing.left_out(environment.get(seeing.WITHOUT, "")), *self._absent}
+        chosen = {wire.VARIABLE: through, seeing.WITHOUT: ",".join(sorted(without))}
+        return {**ports.moved(environment, self._file), **environment, **chosen}
 
     def _recorded(self) -> dict[str, str]:
         """The settings that the running stack was started with; nothing when none runs."""
@@ -381,6 +469,7 @@ class LocalStack:
             cpu_seconds=used.cpu_seconds,
             memory_bytes=used.memory_bytes,
             processes=len(tree),
+            url=page(service.name, service.port(service.listens[0])),
         )
 
     def _own_usage(self) -> Usage:
@@ -390,6 +479,14 @@ class LocalStack:
 
 def _tree(state: ProgramState | None) -> list[processes.Process]:
     return processes.tree(state.pid) if state and state.pid else []
+
+
+def _is_found(name: str) -> bool:
+    try:
+        find_beside(name)
+    except StackError:
+        return False
+    return True
 
 
 def _command(service: Service) -> list[str]:
@@ -409,7 +506,7 @@ def _costlab(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _fixed(recorded: Mapping[str, str]) -> dict[str, str]:
     """Settings that a running stack cannot change for one service alone."""
-    fixed = ("_PORT", "_PORT_BASE", "_PASSWORD", "_REPLICAS", wire.VARIABLE)
+    fixed = ("_PORT", "_PORT_BASE", "_PASSWORD", "_REPLICAS", wire.VARIABLE, seeing.VARIABLE, seeing.WITHOUT)
     return {name: value for name, value in recorded.items() if name.endswith(fixed)}
 
 

@@ -57,11 +57,16 @@ def _ranges(environment: Mapping[str, str], distance: int) -> dict[str, str]:
 def refuse_taken(ports: Mapping[int, str]) -> None:
     """One clear line when another program listens where a service should."""
     for port, service in ports.items():
-        if not _is_free(port):
+        if holder := taken_by(port):
             raise StackError(
-                f"port {port}, wanted for {service}, is taken by {_holder(port)}: stop it, or move every port of the "
+                f"port {port}, wanted for {service}, is taken by {holder}: stop it, or move every port of the "
                 f"stack, for instance with COSTLAB_PORT_BASE={free_base()}"
             )
+
+
+def taken_by(port: int) -> str:
+    """Who has ``port``; nothing where it is free."""
+    return "" if _is_free(port) else _holder(port)
 
 
 def free_base() -> int:

@@ -7,7 +7,7 @@ import urllib.request
 
 import psycopg2
 
-from costlab.stack import StackError, wire
+from costlab.stack import StackError, seeing, wire
 from costlab.stack.topology import INTERNAL, Service
 
 _SECONDS = 1.0
@@ -22,7 +22,8 @@ def is_ready(service: Service) -> bool:
         return _redis(service.port(6379))
     if service.name == wire.TOXIPROXY:
         return _toxiproxy(service)
-    return _http(service.port(INTERNAL))
+    port, path = seeing.DOORS[service.name].ready if service.name in seeing.DOORS else (INTERNAL, "/readyz")
+    return _http(service.port(port), path)
 
 
 def _postgres(service: Service) -> bool:
@@ -62,9 +63,9 @@ def _toxiproxy(service: Service) -> bool:
         return False
 
 
-def _http(port: int) -> bool:
+def _http(port: int, path: str) -> bool:
     try:
-        with _DIRECT.open(f"http://127.0.0.1:{port}/readyz", timeout=_SECONDS) as answer:
+        with _DIRECT.open(f"http://127.0.0.1:{port}{path}", timeout=_SECONDS) as answer:
             return answer.status == 200
     except urllib.error.HTTPError as error:
         error.close()

@@ -1,7 +1,8 @@
 """docker-compose.yml as the local runner reads it: what to start, in which order, with which environment.
 
-Our own services (those that run the image built here) and postgres and redis become processes; the other containers
-(prometheus, grafana, jaeger, k6) stay out. What a container would see is translated for a process on loopback:
+Our own services (those that run the image built here) and postgres and redis become processes, and where they are
+asked for toxiproxy (wire.py), prometheus, grafana and jaeger (seeing.py); k6 stays out. What a container would see is
+translated for a process on loopback:
 
     http://users:8000       ->  http://127.0.0.1:8081       another service, by its port of ports.py
     http://users:8000       ->  http://127.0.0.1:8141,http://127.0.0.1:8142   where it has two instances (replicas.py)
@@ -11,7 +12,7 @@ Our own services (those that run the image built here) and postgres and redis be
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -19,10 +20,12 @@ from typing import Any
 
 import yaml
 
-from costlab.stack import StackError, ports, replicas, wire
+from costlab.stack import StackError, ports, replicas, seeing, wire
 from costlab.stack.interpolation import interpolate
 
 EMBEDDED = ("postgres", "redis", wire.TOXIPROXY)
+# The same for whatever is compared, and no part of what a pattern costs.
+APPARATUS = (wire.TOXIPROXY, *seeing.NAMES)
 PUBLIC, INTERNAL = 8000, 9000
 _CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
 # A host is what follows // or @; "users:8000" in front of an @ would be a name and a password.
@@ -31,6 +34,7 @@ _LISTENED = {
     "postgres": (5432,),
     "redis": (6379,),
     wire.TOXIPROXY: (wire.API, *(edge.port for edge in wire.edges())),
+    **{name: door.listens for name, door in seeing.DOORS.items()},
 }
 
 
@@ -66,7 +70,7 @@ class Service:
         """
         if container_port in self.published:
             return self.published[container_port]
-        near = wire.API if self.name == wire.TOXIPROXY else INTERNAL
+        near = _LISTENED[self.name][0] if self.name in APPARATUS else INTERNAL
         if near not in self.published:
             raise StackError(f"docker-compose.yml: {self.name} publishes neither {container_port} nor {near}")
         return self.published[near] + container_port - near
@@ -75,19 +79,23 @@ class Service:
 class Topology:
     """The instances that run as processes, in an order in which each comes after those it needs."""
 
-    def __init__(self, services: Mapping[str, Service]) -> None:
+    def __init__(self, services: Mapping[str, Service], addresses: seeing.Addresses | None = None) -> None:
         self.services = dict(services)
+        self.addresses = addresses or {}
 
     @classmethod
     def read(cls, file: Path, environment: Mapping[str, str]) -> "Topology":
         """Read ``file`` and fill in its variables from ``environment``."""
-        # Spans go to Jaeger's container, which is not started here, unless the user names a collector.
-        given = {"COSTLAB_OTLP_ENDPOINT": "", **environment, **wire.variables(environment)}
+        shown = seeing.shown(environment)
+        # Spans go to the collector the user names, or to Jaeger where it runs.
+        nowhere = {} if "jaeger" in shown else {"COSTLAB_OTLP_ENDPOINT": ""}
+        given = {**nowhere, **environment, **wire.variables(environment)}
         document = interpolate(_load(file), given)
         if not isinstance(document, dict) or not isinstance(document.get("services"), dict):
             raise StackError(f"{file} has no services")
         try:
-            described = _ours(document["services"], wire.is_on(environment))
+            apparatus = [*shown, *([wire.TOXIPROXY] if wire.is_on(environment) else [])]
+            described = _ours(document["services"], apparatus)
             instances = {name: _instances(name, item, described) for name, item in described.items()}
             order = TopologicalSorter({name: one[0].depends_on for name, one in instances.items()}).static_order()
             services = [service for name in order for service in instances[name]]
@@ -104,7 +112,14 @@ class Topology:
         for service in self.services.values():
             for port in service.listens:
                 addresses.setdefault(f"{service.service}:{port}", []).append(service.port(port))
-        return Topology({name: _translate(service, addresses, state) for name, service in self.services.items()})
+        translated = {name: _translate(service, addresses, state) for name, service in self.services.items()}
+        return Topology(translated, addresses)
+
+    def document(self, name: str, document: Any, state: Path) -> Any:
+        """A configuration file of a service (as YAML gave it), with every string as a process has to see it."""
+        service = self.services[name]
+        found = seeing.paths(name, service.volumes, state)
+        return _in_all(document, lambda text: _on_loopback(text, service, self.addresses, found))
 
     def ports(self) -> dict[int, str]:
         """Every port that will be opened on this machine, and by which service."""
@@ -126,20 +141,14 @@ def _load(file: Path) -> Any:
         raise StackError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
 
 
-def _ours(items: Mapping[str, Any], through_toxiproxy: bool) -> dict[str, Any]:
-    """What runs as processes: PostgreSQL, Redis, every service of our image, and toxiproxy where the wire is on."""
-    items = {name: item for name, item in items.items() if through_toxiproxy or name != wire.TOXIPROXY}
+def _ours(items: Mapping[str, Any], apparatus: Collection[str]) -> dict[str, Any]:
+    """What runs as processes: PostgreSQL, Redis, every service of our image, and the apparatus that is asked for."""
+    items = {name: item for name, item in items.items() if name in apparatus or name not in APPARATUS}
     built = {item.get("image", name) for name, item in items.items() if "build" in item}
-    return {name: item for name, item in items.items() if name in EMBEDDED or item.get("image", name) in built}
-
-
-def _local(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Of all services those that become processes."""
-    ours = {item["image"] for item in described.values() if "build" in item and "image" in item}
     return {
         name: item
-        for name, item in described.items()
-        if name in EMBEDDED or "build" in item or item.get("image") in ours
+        for name, item in items.items()
+        if name in EMBEDDED or name in apparatus or item.get("image", name) in built
     }
 
 
@@ -155,8 +164,8 @@ def _waiting_for_all(service: Service, names: Mapping[str, list[str]]) -> Servic
 
 def _service(name: str, item: Mapping[str, Any], known: Mapping[str, Any], place: int, of: int) -> Service:
     """The instance at ``place`` (from 1) of as many as ``of``."""
-    command = item.get("command")
-    if not isinstance(command, list) or not command:
+    command = item.get("command", [] if name in seeing.NAMES else None)
+    if not isinstance(command, list) or not (command or name in seeing.NAMES):
         raise StackError(f"docker-compose.yml: {name} needs a command, written as a list")
     return Service(
         name=replicas.instance(name, place),
@@ -206,15 +215,35 @@ def _volume(text: str) -> tuple[str, str]:
     return target, source
 
 
-def _translate(service: Service, addresses: Mapping[str, list[int]], state: Path) -> Service:
-    paths = {path: str(state / volume) for path, volume in service.volumes.items() if "/" not in volume}
+def _translate(service: Service, addresses: seeing.Addresses, state: Path) -> Service:
+    paths = seeing.paths(service.name, service.volumes, state)
     seen = {name: _on_loopback(value, service, addresses, paths) for name, value in service.environment.items()}
-    return replace(service, environment=seen)
+    if service.name not in seeing.NAMES:
+        return replace(service, environment=seen)
+    command = tuple(_argument(part, service, addresses, paths) for part in service.command)
+    return replace(service, environment=seen, command=command)
 
 
-def _on_loopback(value: str, service: Service, addresses: Mapping[str, list[int]], paths: Mapping[str, str]) -> str:
-    if found := re.fullmatch(r"0\.0\.0\.0:(\d+)", value):
-        return f"127.0.0.1:{service.port(int(found[1]))}"
+def _argument(part: str, service: Service, addresses: seeing.Addresses, paths: Mapping[str, str]) -> str:
+    """``--option=value`` with its value translated, or a value alone."""
+    option, equals, value = part.partition("=") if part.startswith("--") else ("", "", part)
+    return f"{option}{equals}{_on_loopback(value, service, addresses, paths)}"
+
+
+def _in_all(document: Any, translated: Callable[[str], str]) -> Any:
+    if isinstance(document, str):
+        return translated(document)
+    if isinstance(document, list):
+        return [_in_all(item, translated) for item in document]
+    if isinstance(document, dict):
+        return {key: _in_all(item, translated) for key, item in document.items()}
+    return document
+
+
+def _on_loopback(value: str, service: Service, addresses: seeing.Addresses, paths: Mapping[str, str]) -> str:
+    own = re.fullmatch(r"(?:0\.0\.0\.0|127\.0\.0\.1):(\d+)", value)
+    if own and int(own[1]) in service.listens:
+        return f"127.0.0.1:{service.port(int(own[1]))}"
     for inside, outside in paths.items():
         if value == inside or value.startswith(f"{inside}/"):
             return outside + value[len(inside) :]
@@ -222,7 +251,7 @@ def _on_loopback(value: str, service: Service, addresses: Mapping[str, list[int]
     return ",".join(_at(value, addresses, place) for place in range(max(1, several)))
 
 
-def _at(value: str, addresses: Mapping[str, list[int]], place: int) -> str:
+def _at(value: str, addresses: seeing.Addresses, place: int) -> str:
     """``value`` with the address of the instance at ``place`` for each host of several."""
 
     def address(host: re.Match[str]) -> str:

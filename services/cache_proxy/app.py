@@ -30,7 +30,7 @@ def create(settings: CacheProxySettings, clock: Callable[[], float] = time.time)
     service = Service("cache-proxy", settings)
     urls = {"users": settings.users_url, "orders": settings.orders_url}
     origins = {name: service.client(name, url, ORIGIN_SECONDS) for name, url in urls.items()}
-    cache = CacheStore(settings.redis_url, service.faults.edge("redis"))
+    cache = CacheStore(settings.redis_url, service.tracing, service.faults.edge("redis"))
     service.on_stop(cache.close)
     background = Background(BACKGROUND_CALLS)
     service.on_stop(background.stop)

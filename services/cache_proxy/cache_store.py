@@ -30,12 +30,14 @@ from costlab.resilience.circuit_breaker import CircuitBreaker, CircuitOpen
 from costlab.service import redis_client
 from costlab.service.connection_pool import ConnectionPool, PoolTimeout
 from costlab.service.fault_edges import NO_EDGE, Edge
+from costlab.service.tracing import SpanKind, Tracing
 from services.cache_proxy.entry import GENERATION_BYTES, Entry, pack, unpack
 
 GENERATION = "cache:generation:"
 ENTRY = "cache:entry:"
 LEASE = "cache:lease:"
 TOKEN_BYTES = 8
+_SYSTEM = {"db.system.name": "redis"}
 ANSWER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 POOL_SIZE = 64
@@ -56,7 +58,8 @@ class CacheStore:
     (docs/decisions.md).
     """
 
-    def __init__(self, redis_url: str, edge: Edge = NO_EDGE) -> None:
+    def __init__(self, redis_url: str, tracing: Tracing, edge: Edge = NO_EDGE) -> None:
+        self._tracing = tracing
         self._connections = redis_client.connect(redis_url, ANSWER_SECONDS, edge).connection_pool
         self._pool = ConnectionPool("redis", self._connect, AbstractConnection.disconnect, lambda: POOL_SIZE)
         self._breaker = CircuitBreaker("redis", failures=1, open_seconds=RETRY_SECONDS)
@@ -102,7 +105,11 @@ class CacheStore:
         """The replies to ``commands``, sent together."""
         message = b"".join(map(hiredis.pack_command, commands))
         try:
-            with self._breaker.guard(), self._pool.lend(ANSWER_SECONDS) as (connection, _):
+            with (
+                self._tracing.child(f"redis {commands[0][0]}", SpanKind.CLIENT, _SYSTEM),
+                self._breaker.guard(),
+                self._pool.lend(ANSWER_SECONDS) as (connection, _),
+            ):
                 connection.send_packed_command([message], check_health=False)
                 return [connection.read_response() for _ in commands]
         except CircuitOpen as error:

@@ -21,6 +21,7 @@ ROUTES = (
     Route("/products/{id}", "orders"),
     Route("/orders", "orders"),
     Route("/orders/stats", "orders"),
+    Route("/orders/stats/totals", "orders"),
     Route("/orders/{id}", "orders"),
 )
 _TABLE = re.compile("|".join(f"({route.label.replace('{id}', _ID)})" for route in ROUTES))

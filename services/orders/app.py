@@ -25,7 +25,7 @@ def create_app() -> Flask:
     database = service.database(settings.database_url)
     stream = service.redis_for(settings.redis_url, dual_write.ANSWER_SECONDS)
     service.on_stop(stream.close)
-    store = OrderStore(database, service.flags, Publishing(service.flags, stream))
+    store = OrderStore(database, service.flags, Publishing(service.flags, stream, service.tracing))
     users = UserLookup(
         service.flags,
         direct=service.client("users", settings.users_url),
@@ -39,11 +39,11 @@ def create_app() -> Flask:
     index = HistoryIndex(database, service.flags)
     service.on_start(index.follower.start)
     service.on_stop(index.follower.stop)
-    relay = Relay(settings.relay_url(), service.redis)
+    relay = Relay(settings.relay_url(), service.redis, service.tracing)
     service.on_start(relay.start)
     service.on_stop(relay.stop)
     configuration = service.configuration(OrdersConfiguration)
-    invalidation = Invalidation(settings.redis_url, service.faults.edge("redis"))
+    invalidation = Invalidation(settings.redis_url, service.faults.edge("redis"), service.tracing)
     placing = Placing(service.flags, store, catalogue, users, invalidation, configuration)
     service.slots("orders.slots", "orders.slot_ms")
     service.app.json = JsonCodec(service.app, service.flags)

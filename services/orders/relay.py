@@ -19,7 +19,8 @@ Source: Richardson, "Transactional outbox" and "Polling publisher" (microservice
 import select
 import threading
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -28,7 +29,8 @@ from redis import Redis
 
 from costlab.service import logs, metrics
 from costlab.service.database import array
-from services.orders.publishing.message import STREAM
+from costlab.service.tracing import SpanKind, StatusCode, Tracing, render
+from services.orders.publishing.message import SENDING, STREAM
 
 POLL_SECONDS = 1.0
 LOOK_SECONDS = 0.2
@@ -62,8 +64,9 @@ class DataLost(Exception):
 class Relay:
     """Publishes the outbox at ``dsn`` from a thread of this process, while it is the one that holds the lock."""
 
-    def __init__(self, dsn: str, redis: Redis) -> None:
+    def __init__(self, dsn: str, redis: Redis, tracing: Tracing) -> None:
         self._dsn = dsn
+        self._tracing = tracing
         self._publish = redis.register_script(Path(__file__).with_name("publish.lua").read_text())
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -136,11 +139,31 @@ class Relay:
 
     def _append(self, messages: list[tuple[str, str, str]], highest: Id) -> list[Id]:
         """Append ``messages`` to the stream; their ids. Without messages it only looks whether data was lost."""
-        parts = [part for message in messages for part in message]
-        lost, *ids = self._publish(keys=[STREAM], args=[*highest, *parts])
-        if lost:
-            raise DataLost(_parse(ids[0]))
-        return [_parse(written) for written in ids]
+        with self._sending(messages) as sent:
+            parts = [part for message in sent for part in message]
+            lost, *ids = self._publish(keys=[STREAM], args=[*highest, *parts])
+            if lost:
+                raise DataLost(_parse(ids[0]))
+            return [_parse(written) for written in ids]
+
+    @contextmanager
+    def _sending(self, messages: list[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:
+        """``messages`` with the spans that send them in place of those that placed them, where these are sampled."""
+        spans = [self._tracing.follow(given, SENDING, SpanKind.PRODUCER) for _, _, given in messages]
+        failure = None
+        try:
+            yield [
+                message if span is None else (*message[:2], render(span.get_span_context()))
+                for message, span in zip(messages, spans, strict=True)
+            ]
+        except Exception as error:
+            failure = type(error).__name__
+            raise
+        finally:
+            for span in filter(None, spans):
+                if failure:
+                    span.set_status(StatusCode.ERROR, failure)
+                span.end()
 
     def _take_back(self, statements: cursor, last: Id) -> Id:
         statements.execute(_UNMARK, last)

@@ -19,6 +19,6 @@ def create_app() -> Flask:
     service.slots("users.slots", "users.slot_ms")
     store = UserStore(service.database(settings.database_url))
     reading = VersionedRead(store, Features(service.flags))
-    invalidation = Invalidation(settings.redis_url, service.faults.edge("redis"))
+    invalidation = Invalidation(settings.redis_url, service.faults.edge("redis"), service.tracing)
     service.app.register_blueprint(routes.blueprint(store, reading, invalidation))
     return service.app

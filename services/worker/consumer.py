@@ -25,7 +25,7 @@ from redis.exceptions import RedisError
 
 from costlab.service import context, logs, metrics
 from costlab.service.flags import Flags
-from costlab.service.tracing import StatusCode, Tracing
+from costlab.service.tracing import SpanKind, StatusCode, Tracing
 from services.worker import job as jobs
 from services.worker.job import Job, Malformed, Work
 from services.worker.job_stream import BLOCK_MS, STREAM, Delivery, JobStream
@@ -177,7 +177,9 @@ class Consumer:
     def _task(self, job: Job, delivery: Delivery) -> Task:
         """The job in the trace of the request that placed the order; its key stands for the request id."""
         request = context.Request(context.request_id(job.key.replace(":", "-")))
-        span = self._tracing.enter(request, job.traceparent, f"process {STREAM}")
+        span = self._tracing.enter(request, job.traceparent, f"process {STREAM}", SpanKind.CONSUMER)
+        if span is not None and delivery.count > 1:
+            span.set_attribute("costlab.delivery", delivery.count)
         return Task(delivery, job, request, span, self._clock())
 
     def _settled(self, tasks: Iterable[Task]) -> None:

@@ -17,6 +17,7 @@ import time
 from types import FrameType
 
 from costlab.service import lifecycle, logs, metrics, redis_client
+from costlab.service.circumstances import Circumstances
 from costlab.service.database import Database
 from costlab.service.fault_engine import FaultEngine
 from costlab.service.flags import Flags, Registry
@@ -109,8 +110,9 @@ def consume(name: str, settings: WorkerSettings, lifeline: int) -> None:
     threading.Thread(target=_await_end, args=[lifeline, stopped], name="lifeline", daemon=True).start()
     redis = redis_client.connect(settings.redis_url)
     flags = Flags(Registry.load(), redis, metrics.FLAGS_REVISION.labels(SERVICE).set)
-    tracing = Tracing(SERVICE, flags, settings.otlp_endpoint)
     faults = FaultEngine(SERVICE, redis, settings.internal_port())
+    circumstances = Circumstances(Registry.load(), flags, faults)
+    tracing = Tracing(SERVICE, flags, settings.otlp_endpoint, circumstances=circumstances.attributes)
     database = Database(settings.database_url, flags, tracing, SERVICE, faults.edge("postgres"))
     assembly = Assembly(settings, database, tracing, flags, faults.edge("redis"))
     flags.start()

@@ -12,6 +12,7 @@ import pytest
 
 from costlab.stack import Stack, open_stack, ports
 from costlab.stack.control import Control
+from tests.collector import Collector
 
 
 @dataclass
@@ -50,10 +51,21 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Stack:
+def collector() -> Iterator[Collector]:
+    """Where the stack of the session sends its spans."""
+    made = Collector()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Stack:
     """Up once for the session, down at its end."""
     base = ports.keep_base()
-    running = open_stack("local", state=tmp_path_factory.mktemp("stack"), port_base=base)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COSTLAB_OTLP_ENDPOINT", collector.url)
+        running = open_stack("local", state=tmp_path_factory.mktemp("stack"), port_base=base)
     running.up(lambda line: None)
     yield running
     running.down(volumes=True)

@@ -4,6 +4,7 @@ supervisor are real.
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from costlab.stack import ROOT, StackError, ports
 from costlab.stack.local import LocalStack
 from tests.conditions import eventually
 
+BESIDE = ("prometheus",) if shutil.which("prometheus") else ()
 STAND_IN = Path(__file__).with_name("stand_in.py")
 SERVICES = """
 services:
@@ -51,6 +53,22 @@ POSTGRES = """
     command: [postgres, -cshared_preload_libraries=pg_stat_statements, -cmax_connections=20]
     environment: {POSTGRES_DB: costlab, POSTGRES_PASSWORD: "p%a;s 's"}
     ports: ["127.0.0.1:${COSTLAB_POSTGRES_PORT:-5480}:5432"]
+"""
+
+SEEING = """
+  prometheus:
+    image: prom/prometheus
+    command: [--config.file=/etc/prometheus/prometheus.yml, --storage.tsdb.path=/prometheus]
+    ports: ["127.0.0.1:${COSTLAB_PROMETHEUS_PORT:-9090}:9090"]
+    volumes:
+      - ./infra/prometheus/prometheus.yml:/etc/prometheus/prometheus.yml:ro
+      - ./infra/prometheus/rules:/etc/prometheus/rules:ro
+      - prometheus:/prometheus
+  jaeger:
+    image: jaegertracing/jaeger
+    command: [--config, /etc/jaeger/jaeger.yaml]
+    ports: ["127.0.0.1:${COSTLAB_JAEGER_PORT:-16686}:16686"]
+    volumes: ["./infra/jaeger/jaeger.yaml:/etc/jaeger/jaeger.yaml:ro"]
 """
 
 
@@ -313,6 +331,90 @@ def test_logs_hold_what_the_services_said(stack):
     assert list(stack.logs("gateway", follow=False)) == ["hello from gateway"]
     with pytest.raises(StackError, match="no service 'nobody'; there are"):
         stack.logs("nobody")
+
+
+def spans_go_to(stack):
+    with urllib.request.urlopen(stack.internal_urls()["users"], timeout=5) as answer:
+        return json.load(answer)["COSTLAB_OTLP_ENDPOINT"]
+
+
+@pytest.fixture
+def seen(make, tmp_path, monkeypatch):
+    """``seen(prometheus="cannot start")``: a stack that is up with what it is seen with; what was said meanwhile.
+
+    A program is the machine's own, or a script that knows its version and fails with what is given.
+    """
+
+    def build(**programs):
+        for name, last_words in programs.items():
+            script = tmp_path / name
+            version = "prometheus, version 3.5.0" if name == "prometheus" else '"v2.13.0"'
+            script.write_text(
+                f"#!/bin/sh\ncase $1 in *version) echo '{version}';; *) echo '{last_words}'; exit 1;; esac\n"
+            )
+            script.chmod(0o755)
+            monkeypatch.setenv(name.upper(), str(script))
+        without = {"COSTLAB_WITHOUT": ",".join({"prometheus", "jaeger"} - {*programs, *BESIDE})}
+        stack = make(more=SEEING, COSTLAB_SEEING="on", **without)
+        told = 'COSTLAB_OTLP_ENDPOINT: "${COSTLAB_OTLP_ENDPOINT-http://jaeger:4318}", WHO: users'
+        (file := tmp_path / "topology.yml").write_text(file.read_text().replace("WHO: users", told))
+        said = []
+        stack.up(said.append)
+        return stack, said
+
+    return build
+
+
+@pytest.mark.skipif(not BESIDE, reason="needs prometheus (Debian package prometheus)")
+def test_prometheus_comes_along_and_asks_the_services_where_they_are(seen):
+    stack, said = seen()
+    address = row(stack, "prometheus").url
+    assert f"prometheus: {address}" in said
+    assert "prometheus" not in stack.usage()
+
+    def asked():
+        with urllib.request.urlopen(f"{address}/api/v1/targets", timeout=5) as answer:
+            targets = json.load(answer)["data"]["activeTargets"]
+        return {target["labels"].get("service"): target["scrapeUrl"] for target in targets}
+
+    with urllib.request.urlopen(f"{address}/api/v1/rules", timeout=5) as answer:
+        assert json.load(answer)["data"]["groups"]
+    urls = {name: f"{url}/metrics" for name, url in stack.internal_urls().items()}
+    eventually(lambda: asked() == {**urls, None: f"{address}/metrics"})
+    os.kill(row(stack, "supervisor").pid, signal.SIGKILL)
+    stack.down()  # and the fixture looks whether anything lives
+
+
+def test_what_the_stack_is_seen_with_is_not_there_unless_it_is_asked_for(make):
+    assert set(make(more=SEEING)._topology().services) == {"prepare", "users", "gateway", "redis"}
+
+
+def test_a_prometheus_that_does_not_start_is_one_warning_and_the_stack_works_without(seen):
+    stack, said = seen(prometheus="cannot open the box of Pandora")
+    reason = "did not start: cannot open the box of Pandora"
+    assert [line for line in said if line.startswith("warning")] == [f"warning: prometheus is left out: {reason}"]
+    assert stack.left_out() == {"prometheus": reason}
+    assert healthy(stack)
+    assert "prometheus" not in {service.name for service in stack.status()}
+
+
+def test_without_a_jaeger_that_starts_no_service_sends_spans(seen):
+    stack, _ = seen(jaeger="cannot remember")
+    assert stack.left_out() == {"jaeger": "did not start: cannot remember"}
+    assert spans_go_to(stack) == ""
+    stack.restart("users")
+    assert spans_go_to(stack) == ""
+
+
+def test_a_port_that_is_taken_leaves_out_what_wanted_it(make):
+    stack = make(more=SEEING, COSTLAB_SEEING="on")
+    base, said = int(stack._given["COSTLAB_PORT_BASE"]), []
+    if not BESIDE:
+        pytest.skip("needs prometheus (Debian package prometheus)")
+    with socket.create_server(("127.0.0.1", base + 1010)):
+        stack.up(said.append)
+    assert f"port {base + 1010} is taken by" in stack.left_out()["prometheus"]
+    assert healthy(stack)
 
 
 def test_postgres_keeps_its_data_over_down_and_loses_it_with_its_volume(make):

@@ -21,7 +21,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from costlab.service import logs, metrics
-from services.orders.publishing.message import STREAM, Message
+from costlab.service.tracing import SpanKind, Tracing, render
+from services.orders.publishing.message import SENDING, STREAM, Message
 
 # What a request may wait for a Redis that hangs, twice: the client connects once more.
 ANSWER_SECONDS = 0.5
@@ -30,8 +31,9 @@ ANSWER_SECONDS = 0.5
 class DualWrite:
     """Adds messages to the stream from the request."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, tracing: Tracing) -> None:
         self._redis = redis
+        self._tracing = tracing
 
     def within(self, statements: cursor, message: Message) -> None:
         """Nothing: the transaction knows of no message."""
@@ -39,7 +41,9 @@ class DualWrite:
     def afterwards(self, message: Message) -> None:
         """Add the message to the stream; when that fails it is lost."""
         try:
-            self._redis.xadd(STREAM, message._asdict())
+            with self._tracing.child(SENDING, SpanKind.PRODUCER) as span:
+                sent = message if span is None else message._replace(traceparent=render(span.get_span_context()))
+                self._redis.xadd(STREAM, sent._asdict())
         except RedisError as error:
             metrics.DUAL_WRITES.labels("lost").inc()
             logs.get("dual-write").warning("message.lost", extra={"key": message.key, "reason": str(error)})

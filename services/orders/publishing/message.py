@@ -5,6 +5,8 @@ from typing import NamedTuple, Protocol
 from psycopg2.extensions import cursor
 
 STREAM = "orders:placed"
+# The name of the span of one message on its way.
+SENDING = f"send {STREAM}"
 
 
 class Message(NamedTuple):

@@ -92,7 +92,7 @@ def make_store(database, redis_url, set_flags) -> Iterator:
         flags = set_flags(**values)
         kit, redis = Database(database.url("orders"), flags, Tracing("orders", flags, None), "tests"), connect(url)
         opened.extend([kit, redis])
-        return OrderStore(kit, flags, Publishing(flags, redis))
+        return OrderStore(kit, flags, Publishing(flags, redis, Tracing("orders", flags, None)))
 
     yield make
     for each in opened:

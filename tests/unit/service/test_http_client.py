@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from costlab.resilience.backoff import BACKOFFS
 from costlab.service import context, http_client
@@ -494,18 +496,38 @@ def test_an_open_circuit_is_not_asked_again(serve, call):
     assert len(server.requests) == 5
 
 
-def test_each_attempt_has_a_span_of_its_own_that_says_which_one_it_is(serve, call, monkeypatch):
-    server, seen = serve(then=FAILED), []
-    client = call(server, **RETRY)
+@pytest.fixture
+def traced(call):
+    """``traced(server, flags...)``: what a sampled request's GET leaves: the spans of its attempts, in order."""
 
-    class Span:
-        def set_attribute(self, name, value):
-            seen.append((name, value))
+    def get(server, **flags):
+        client, memory = call(server, **flags), InMemorySpanExporter()
+        tracing = client._tracing
+        tracing._provider.add_span_processor(SimpleSpanProcessor(memory))
+        request = context.Request("abc", deadline=time.monotonic() + 10)
+        tracing.enter(request, f"00-{'1' * 32}-{'2' * 16}-01", "GET")
+        context.enter(request)
+        try:
+            client.get("/")
+            client.get("/")
+        finally:
+            context.enter(None)
+        return memory.get_finished_spans()
 
-    monkeypatch.setattr(client, "_tracing", SimpleNamespace(child=lambda name, kind: contextlib.nullcontext(Span())))
-    client.get("/")
-    assert [value for name, value in seen if name == "http.request.resend_count"] == [1, 2]
-    assert [value for name, value in seen if name == "http.response.status_code"] == [503] * 3
+    return get
+
+
+def test_each_attempt_has_a_span_of_its_own_linked_to_the_first(serve, traced):
+    first, *later, other = traced(serve(FAILED, FAILED, FAILED), **RETRY)
+    assert [span.attributes.get("http.request.resend_count") for span in (first, *later)] == [None, 1, 2]
+    assert {span.attributes["http.response.status_code"] for span in (first, *later)} == {503}
+    assert {span.parent.span_id for span in (first, *later)} == {first.parent.span_id}
+    assert first.links == ()
+    for span in later:
+        assert [(link.context, dict(link.attributes)) for link in span.links] == [
+            (first.context, {"costlab.attempt": "retry"})
+        ]
+    assert other.links == (), "another call is no attempt at this one"
 
 
 def test_with_a_budget_of_ten_percent_attempts_stay_within_it_when_everything_fails(serve, call):

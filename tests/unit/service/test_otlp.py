@@ -1,8 +1,6 @@
 """Spans leave as the OpenTelemetry Protocol says, and a collector that is away costs spans, not requests."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from opentelemetry.sdk.resources import Resource
@@ -13,35 +11,7 @@ from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
 from costlab.service import metrics
 from costlab.service.otlp import OtlpJsonExporter, encode
-
-
-class Collector(ThreadingHTTPServer):
-    """Keeps what it is sent; answers ``status``; closes each connection after ``per_connection`` requests."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        self.received = []
-        self.status = 200
-        self.hang_up = False
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.received.append((self.path, self.headers["Content-Type"], json.loads(body)))
-        self.send_response(self.server.status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-        self.close_connection = self.server.hang_up
-
-    def log_message(self, format, *args):
-        pass
+from tests.collector import Collector
 
 
 @pytest.fixture
@@ -75,6 +45,7 @@ def spans():
         start_time=12,
     )
     client.set_status(StatusCode.ERROR, "timeout")
+    client.add_link(server.get_span_context(), {"costlab.attempt": "retry"})
     client.end(15)
     server.end(20)
     return memory.get_finished_spans()
@@ -99,6 +70,13 @@ def test_spans_are_written_as_the_protocol_says(spans):
         "attributes": [],
     }
     assert (client["traceId"], client["parentSpanId"], client["kind"]) == (server["traceId"], server["spanId"], 3)
+    assert client["links"] == [
+        {
+            "traceId": server["traceId"],
+            "spanId": server["spanId"],
+            "attributes": [{"key": "costlab.attempt", "value": {"stringValue": "retry"}}],
+        }
+    ]
     assert client["status"] == {"code": 2, "message": "timeout"}
     assert {item["key"]: item["value"] for item in client["attributes"]} == {
         "text": {"stringValue": "ä"},
@@ -119,11 +97,16 @@ def test_it_says_the_same_as_opentelemetrys_own_encoder(spans):
     for span in document["resourceSpans"][0]["scopeSpans"][0]["spans"]:
         for name in ("traceId", "spanId", "parentSpanId"):  # hexadecimal in OTLP, base64 in protobuf's JSON
             span.pop(name, None)
+        for link in span.get("links", ()):
+            del link["traceId"], link["spanId"]
     ours = Parse(json.dumps(document), ExportTraceServiceRequest())
     theirs = encoder.encode_spans(spans)
     for span in theirs.resource_spans[0].scope_spans[0].spans:
         for name in ("trace_id", "span_id", "parent_span_id", "flags"):
             span.ClearField(name)
+        for link in span.links:
+            for name in ("trace_id", "span_id", "flags"):
+                link.ClearField(name)
         if not span.status.code:
             span.ClearField("status")
     assert ours == theirs

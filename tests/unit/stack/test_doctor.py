@@ -10,7 +10,7 @@ from costlab.stack import binaries, doctor
 
 LOOKED_FOR = {
     "Python", "PostgreSQL", "Redis", "supervisor", "ports", "k6", "toxiproxy", "Docker", "Compose", "Prometheus",
-    "Jaeger", "cores", "memory", "disk",
+    "Grafana", "Jaeger", "cores", "memory", "disk",
 }  # fmt: skip
 
 
@@ -19,7 +19,7 @@ def bare_machine(monkeypatch, tmp_path):
     """Nothing on PATH, and no K6."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
-    for variable in ("K6", "TOXIPROXY", "GOPATH", "GOBIN"):
+    for variable in ("K6", "TOXIPROXY", "PROMETHEUS", "GRAFANA", "JAEGER", "GOPATH", "GOBIN"):
         monkeypatch.delenv(variable, raising=False)
 
 
@@ -32,7 +32,7 @@ def test_everything_is_looked_for_and_says_what_it_is_for(tmp_path):
 @pytest.mark.usefixtures("bare_machine")
 def test_what_is_missing_says_how_to_get_it(tmp_path):
     findings = {finding.name: finding for finding in doctor.examine(tmp_path)}
-    for name in ("k6", "toxiproxy", "Docker", "Compose", "Prometheus", "Jaeger"):
+    for name in ("k6", "toxiproxy", "Docker", "Compose", "Prometheus", "Grafana", "Jaeger"):
         assert not findings[name].ok
         assert not findings[name].needed
         assert findings[name].how
