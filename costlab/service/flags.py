@@ -251,6 +251,11 @@ class Flags:
         return dict(self._values)
 
     @property
+    def changed(self) -> str:
+        """What is not at its default: ``cache.strategy=ttl, cache.ttl=5``."""
+        return ", ".join(f"{name}={value}" for name, value in self._values.items() if value != self._defaults[name])
+
+    @property
     def rollouts(self) -> Mapping[str, Rollout]:
         """Rollouts by flag; one whose ``until`` has passed counts no more."""
         return self._rollouts
