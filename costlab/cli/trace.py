@@ -56,7 +56,7 @@ def trace(
         str,
         typer.Argument(metavar="ID", help="X-Request-Id of an answer, order-ID of a job, or a trace id."),
     ],
-    wait: Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for spans under way.")] = 10.0,
+    wait: Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for spans under way.")] = 5.0,
     target: Annotated[str, typer.Option(help="Where the stack runs: local or compose.")] = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
