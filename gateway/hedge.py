@@ -70,7 +70,7 @@ class Hedger:
             return self._timed(upstream, call)
         race = _Race()
         if not self._pool.submit(race.attempt(lambda: self._timed(upstream, call), hedge=False)):
-            self._outcomes[name, "busy"].inc()
+            self._count(upstream, "busy")
             return self._timed(upstream, call)
         arrived = race.first(delay)
         return _result(arrived or self._late(upstream, race, call))
@@ -83,7 +83,7 @@ class Hedger:
             other = race.first()
             arrived = arrived if other.error is not None else other
         if arrived.hedge and arrived.error is None:
-            self._outcomes[upstream.name, "won"].inc()
+            self._count(upstream, "won")
         return arrived
 
     def _second(self, upstream: _Upstream, race: "_Race", call: Call) -> bool:
@@ -94,8 +94,13 @@ class Hedger:
             outcome = "capped"
         else:
             outcome = "sent" if self._pool.submit(race.attempt(call, hedge=True)) else "busy"
-        self._outcomes[upstream.name, outcome].inc()
+        self._count(upstream, outcome)
         return outcome == "sent"
+
+    def _count(self, upstream: _Upstream, outcome: str) -> None:
+        """In the metric, and in the trace of the request."""
+        self._outcomes[upstream.name, outcome].inc()
+        context.note("costlab.hedge", outcome)
 
     def _timed(self, upstream: _Upstream, call: Call) -> Answer:
         started = self._clock()

@@ -23,6 +23,8 @@ TESTS = Path(__file__).parent
 class FixedFlags:
     """Flags with given values and nobody to follow."""
 
+    changed = ""
+
     def __init__(self, values: Mapping[str, object]) -> None:
         self._values = Registry.load().defaults() | values
 

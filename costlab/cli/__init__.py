@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from costlab.cli import chaos, config, flags, lab, rollout, stack
+from costlab.cli import chaos, config, flags, lab, rollout, stack, top, trace
 from costlab.failure import Failure
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (stack, flags, rollout, config, chaos, lab):
+for group in (stack, flags, rollout, config, chaos, top, trace, lab):
     group.register(app)
 
 

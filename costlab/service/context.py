@@ -65,6 +65,13 @@ def enter(request: Request | None) -> None:
     _current.set(request)
 
 
+def note(name: str, value: str) -> None:
+    """Say in the trace of this thread's request, if it is sampled, what has become of it."""
+    request = _current.get()
+    if request is not None and request.span is not None:
+        request.span.set_attribute(name, value)
+
+
 def request_id(given: str) -> str:
     """The caller's request id if it is safe to log and hand on, else a new one."""
     return given if _SAFE_ID.fullmatch(given) else random_hex(8)

@@ -153,9 +153,7 @@ def _concerned(record: Record, path: str, client: str) -> bool:
 def note(record: Record) -> None:
     """Make it seen that the fault has met somebody: a count, and a word in the trace."""
     _injected[record.fault, record.edge].inc()
-    request = context.current()
-    if request is not None and request.span is not None:
-        request.span.set_attribute("costlab.fault", record.fault)
+    context.note("costlab.fault", record.fault)
 
 
 def pattern(route: str) -> re.Pattern[str]:

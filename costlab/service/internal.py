@@ -1,7 +1,8 @@
-"""The internal port of a service: metrics, flags and its configuration document. Never routed by the gateway; changes
-take the stack's token."""
+"""The internal port of a service: metrics, flags, kept spans and its configuration document. Never routed by the
+gateway; changes take the stack's token."""
 
 import hmac
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,9 @@ from redis.exceptions import RedisError
 from costlab.service import metrics, problem, process_usage, profiling
 from costlab.service.configuration import BadValue, Configuration
 from costlab.service.flags import Flags, FlagStore, Registry
+from costlab.service.kept_spans import KeptSpans
 
+_IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
@@ -94,6 +97,20 @@ def configuration(configuration: Configuration, token_file: Path | None) -> Blue
             raise problem.Invalid(f"{error}", errors=error.errors) from error
         except RedisError as error:
             raise problem.Unavailable(f"{away}; nothing was set.") from error
+
+    return routes
+
+
+def spans(service: str, kept: KeptSpans | None) -> Blueprint:
+    """The route /spans/ID: what is kept of a request or a trace."""
+    routes = Blueprint("spans", __name__)
+
+    @routes.get("/spans/<identity>")
+    def read(identity: str) -> Response:
+        if not _IDENTITY.fullmatch(identity):
+            raise problem.Invalid("An id has 1 to 64 letters, digits, dots, dashes or underscores.")
+        found, oldest = ([], None) if kept is None else (kept.of(identity), kept.oldest())
+        return document({"service": service, "oldest": oldest, "spans": found})
 
     return routes
 

@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Link
 
 from costlab.service import logs, metrics
+from costlab.service.kept_spans import KeptSpans
 
 TIMEOUT_SECONDS = 5.0
 PATH = "/v1/traces"
@@ -29,16 +30,37 @@ _HEADERS = {"Content-Type": "application/json"}
 
 
 class OtlpJsonExporter(SpanExporter):
-    """Sends spans to the collector at ``endpoint`` over one kept connection. The batch processor's thread calls it."""
+    """Sends spans to the collector at ``endpoint`` over one kept connection. The batch processor's thread calls it.
 
-    def __init__(self, endpoint: str) -> None:
-        parts = urlsplit(endpoint)
+    Before that they are added to ``kept``, written out once for both. Either may be missing.
+    """
+
+    def __init__(self, endpoint: str | None, kept: KeptSpans | None = None) -> None:
+        parts = urlsplit(endpoint or "")
         self._path = parts.path.rstrip("/") + PATH
-        self._connection = HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS)
+        self._connection = HTTPConnection(parts.netloc, timeout=TIMEOUT_SECONDS) if endpoint else None
+        self._kept = kept
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Send ``spans``; a failure is counted and logged, not raised."""
-        body = encode(spans)
+        """Keep and send ``spans``; a failure is counted and logged, not raised."""
+        written = [orjson.dumps(_span(span)) for span in spans]
+        self._keep(written)
+        return SpanExportResult.SUCCESS if self._connection is None else self._send(spans, _request(spans[0], written))
+
+    def shutdown(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _keep(self, written: Sequence[bytes]) -> None:
+        if self._kept is None:
+            return
+        try:
+            self._kept.add(written)
+        except OSError as error:
+            logs.get("tracing").warning("spans.not_kept", extra={"spans": len(written), "reason": str(error)})
+
+    def _send(self, spans: Sequence[ReadableSpan], body: bytes) -> SpanExportResult:
         try:
             status = self._post(body)
         except (OSError, HTTPException) as error:
@@ -47,10 +69,6 @@ class OtlpJsonExporter(SpanExporter):
             return self._dropped(spans, f"it answered {status}")
         metrics.SPAN_BYTES.inc(len(body))
         return SpanExportResult.SUCCESS
-
-    def shutdown(self) -> None:
-        """Close the connection."""
-        self._connection.close()
 
     def _post(self, body: bytes) -> int:
         kept = self._connection.sock is not None
@@ -85,12 +103,15 @@ def encode(spans: Sequence[ReadableSpan]) -> bytes:
     Span by span: thousands of dicts alive at once would make Python's garbage collector look at every object of the
     process again and again (40 ms each time in the gateway).
     """
-    first = spans[0]
+    return _request(spans[0], [orjson.dumps(_span(span)) for span in spans])
+
+
+def _request(first: ReadableSpan, written: Sequence[bytes]) -> bytes:
     scope = first.instrumentation_scope
     return b'{"resourceSpans":[{"resource":{"attributes":%b},"scopeSpans":[{"scope":{"name":%b},"spans":[%b]}]}]}' % (
         orjson.dumps(_attributes(first.resource.attributes)),
         orjson.dumps(scope.name if scope else ""),
-        b",".join(orjson.dumps(_span(span)) for span in spans),
+        b",".join(written),
     )
 
 

@@ -70,7 +70,9 @@ class ServiceSettings(ServerSettings):
 
     redis_url: RedisUrl = Field(description="Redis that holds flags, cache and job stream")
     token_file: Path | None = Field(None, description="file with the control token; without it nothing can be set")
-    otlp_endpoint: HttpUrl | None = Field(None, description="OTLP/HTTP collector; without it spans are not sent")
+    otlp_endpoint: HttpUrl | None = Field(
+        None, description="OTLP/HTTP collector; without it spans are only kept for costlab trace"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")
 
 

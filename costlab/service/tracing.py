@@ -21,11 +21,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 
-from costlab.service import context, metrics
+from costlab.service import context, kept_spans, metrics
 from costlab.service.context import random_hex
 from costlab.service.flags import Flags
 from costlab.service.otlp import OtlpJsonExporter
 
+# A batch leaves that long after its first span, so that a trace is together soon after its request.
+EXPORT_MS = 1000
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NOWHERE = Context()
 _UNSAMPLED: AbstractContextManager[None] = nullcontext()
@@ -49,7 +51,7 @@ class _Resource(Resource):
 
 
 class Tracing:
-    """Spans of one service. ``endpoint`` is an OTLP/HTTP base URL; without one, spans are made and dropped.
+    """Spans of one service. ``endpoint`` is an OTLP/HTTP base URL; without one, spans are kept (kept_spans.py) only.
 
     ``edge`` marks the service at the public door: it keeps the caller's trace id but not the caller's decision,
     so that nobody outside can make the system trace everything. ``circumstances``: what every span of a request or a
@@ -68,17 +70,19 @@ class Tracing:
         self._edge = edge
         self._endpoint = endpoint
         self._circumstances = circumstances
+        self.kept = kept_spans.of_this_service()
         # A span is only started once its trace is known to be sampled: there is nothing left for the SDK to decide.
         self._provider = TracerProvider(ALWAYS_ON, _Resource.of(service), shutdown_on_exit=False)
         self._tracer = self._provider.get_tracer("costlab")
 
     def start(self) -> None:
-        """Begin to export, from a thread of this process."""
-        if self._endpoint is not None:
-            self._provider.add_span_processor(BatchSpanProcessor(OtlpJsonExporter(self._endpoint)))
+        """Begin to keep spans and to export them, from a thread of this process."""
+        if self._endpoint is not None or self.kept is not None:
+            exporter = OtlpJsonExporter(self._endpoint, self.kept)
+            self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_MS))
 
     def stop(self) -> None:
-        """Send what is left."""
+        """Keep and send what is left."""
         self._provider.shutdown()
 
     def enter(self, request: context.Request, given: str, name: str, kind: SpanKind = SpanKind.SERVER) -> Span | None:
@@ -93,7 +97,8 @@ class Tracing:
             request.traceparent = f"00-{given[3:35] if parent else random_hex(16)}-{random_hex(8)}-00"
             return None
         above = NonRecordingSpan(parent) if parent else None
-        return self._start(request, above, name, kind, self._circumstances())
+        attributes = {kept_spans.REQUEST_ID: request.request_id, **self._circumstances()}
+        return self._start(request, above, name, kind, attributes)
 
     def _start(
         self,

@@ -26,6 +26,12 @@ class StackError(Failure):
     """A stack cannot be started, reached or stopped; the message is one line."""
 
 
+class NotUp(StackError):
+    """No service of the stack runs."""
+
+    exit_code = 3
+
+
 @dataclass(frozen=True)
 class ServiceStatus:
     """One instance of a service as it is now. ``cpu_seconds`` counts since it started; ``pid`` is its first process.
@@ -158,6 +164,16 @@ def open_stack(
 
         return ComposeStack(folder, environment)
     raise StackError(f"no target {target!r}; there are {' and '.join(TARGETS)}")
+
+
+def require_up(stack: Stack) -> None:
+    """NotUp unless a service of ``stack`` runs."""
+    if not any(service.pid for service in stack.status()):
+        raise NotUp(f"no {stack.name} stack runs: costlab up{_option(stack.name)} starts one")
+
+
+def _option(target: str) -> str:
+    return "" if target == "local" else f" --target {target}"
 
 
 def _names_a_port(variable: str) -> bool:

@@ -69,9 +69,7 @@ class Filling:
     def count(self, outcome: str) -> None:
         """Count a GET under the way it was answered."""
         self._requests[outcome,].inc()
-        request = context.current()
-        if request is not None and request.span is not None:
-            request.span.set_attribute("costlab.cache.outcome", outcome)
+        context.note("costlab.cache.outcome", outcome)
 
     # On the caller's own thread
 

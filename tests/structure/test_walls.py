@@ -44,6 +44,14 @@ def test_the_lab_knows_services_only_from_outside(module):
     assert {name for name in _ours(imports(modules()[module])) if not name.startswith(allowed)} - {"costlab"} == set()
 
 
+@pytest.mark.parametrize("module", [name for name in modules() if name.startswith("costlab.seeing")])
+def test_whoever_looks_at_a_stack_knows_services_only_from_outside(module):
+    allowed = ("costlab.seeing", "costlab.lab", "costlab.stack", "costlab.failure")
+    words = ("costlab.service.flags", "costlab.service.faults")
+    found = {name for name in _ours(imports(modules()[module])) if not name.startswith((*allowed, *words))}
+    assert found - {"costlab"} == set()
+
+
 def test_no_module_has_a_name_that_means_nothing():
     assert [name for name in modules() if set(name.split(".")) & FORBIDDEN_NAMES] == []
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from costlab.cli import app
-from costlab.stack import StackError
+from costlab.stack import NotUp, StackError
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +18,7 @@ def run(*arguments):
     return CliRunner().invoke(app, arguments)
 
 
-@pytest.mark.parametrize("command", ["up", "down", "status", "logs", "doctor"])
+@pytest.mark.parametrize("command", ["up", "down", "status", "logs", "doctor", "top", "trace"])
 def test_every_command_has_help(command):
     assert run(command, "--help").exit_code == 0
 
@@ -60,3 +60,17 @@ def test_logs_of_a_stack_that_was_never_up_say_so():
 
 def test_a_target_that_does_not_exist_is_refused_with_those_that_do():
     assert "no target 'moon'; there are local and compose" in str(run("up", "--target", "moon").exception)
+
+
+@pytest.mark.parametrize("arguments", [("top",), ("top", "--once", "--json"), ("trace", "4bf92f3577b34da6")])
+def test_what_looks_at_a_running_stack_says_that_none_runs_with_exit_code_3(arguments):
+    done = run(*arguments)
+    assert isinstance(done.exception, NotUp)
+    assert done.exception.exit_code == 3
+    assert str(done.exception) == "no local stack runs: costlab up starts one"
+
+
+def test_top_prints_json_only_once():
+    done = run("top", "--json")
+    assert done.exit_code == 2
+    assert "--once" in done.output
