@@ -32,10 +32,7 @@ test: $(READY) lint ## the whole suite in three processes, on stacks of its own;
 test-compose: $(READY) ## the Compose stack on a real Docker engine
 	@COSTLAB_TEST_COMPOSE=1 $(PYTEST) tests/compose
 
-test-bench-telemetry: $(READY) ## what metrics, logs and 1/16 of the traces cost in CPU, all on against all off, interleaved
-	@.venv/bin/python -m benchmarks.telemetry
-
-dashboards: $(READY) ## every query of every panel, exemplars, k6, and each alert under its fault, by a real Prometheus (Debian package)
+test-dashboards: $(READY) ## every query of every panel, exemplars, k6, and each alert under its fault, by a real Prometheus (Debian package)
 	@COSTLAB_TEST_DASHBOARDS=1 $(PYTEST) tests/e2e/test_dashboards.py tests/e2e/test_alerts.py
 
 chaos-soak: $(READY) ## 100 random fault sequences on a stack of its own; well again after each, no order lost, at most 15 min

@@ -35,7 +35,7 @@ import psutil
 
 from benchmarks import saving
 from benchmarks.flags import verdict
-from benchmarks.processes import ROOT, Client, cpu_seconds, free_port, process, read
+from benchmarks.processes import ROOT, BenchmarkError, Client, cpu_seconds, free_port, process, read
 from costlab.failure import Failure
 from costlab.lab.environment import describe
 from costlab.lab.statistics import hodges_lehmann, interval
@@ -105,6 +105,9 @@ def run(rounds: int, requests: int, cleanup: ExitStack) -> dict:
         "off": cleanup.enter_context(_contender("off", folder, off, 0)),
     }
     measured = list(_rounds(contenders, rounds, requests))
+    for name, contender in contenders.items():
+        if _counts(contender.stack) != (name == "on"):
+            raise BenchmarkError(f"metrics of the stack {name!r} are not {name}: nothing can be said of what they cost")
     environment = describe(contenders["on"].stack).model_dump(mode="json")
     exported = json.loads(read(f"http://127.0.0.1:{sink}/"))
     return result(measured, requests, exported) | {"environment": environment}
@@ -148,6 +151,12 @@ def _scrape(stack: Stack) -> None:
         asked = urllib.request.Request(f"{url}/metrics", headers={"Accept": "application/openmetrics-text"})  # noqa: S310
         with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 - loopback
             answer.read()
+
+
+def _counts(stack: Stack) -> bool:
+    """Whether the gateway counts its requests."""
+    samples = Control(stack.internal_urls(), stack.token()).metrics("gateway")
+    return any(name == "http_server_request_duration_seconds_count" and value for name, _, value in samples)
 
 
 def result(rounds: Sequence[Round], requests: int, exported: dict) -> dict:
