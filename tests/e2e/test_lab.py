@@ -2,10 +2,11 @@
 
 import threading
 from contextlib import closing
+from typing import get_args
 
 import pytest
 
-from costlab.lab import catalogue, environment, report, result
+from costlab.lab import catalogue, environment, report, result, verdict
 from costlab.lab.errors import Interrupted
 from costlab.lab.probes import Probes
 from costlab.lab.session import Place, Wish, resume, run_day
@@ -81,7 +82,10 @@ def test_a_run_ends_in_a_verdict_a_bill_and_a_report_and_leaves_the_flags_alone(
     path, finished = quickly(short_day, stack, Watcher(), tmp_path / "runs")
     assert control.flags() == before
     assert finished.status == "complete"
-    assert finished.conclusion.verdict.word == "CONFIRMED"
+    # Which verdict two blocks of a second come to is up to what else the machine does; it is of what they measured.
+    assert finished.conclusion.verdict.word in get_args(verdict.Word)
+    queries = {block.variant: block.metrics["queries_per_request"] for block in finished.blocks}
+    assert queries["ttl"] < queries["off"]
     assert finished.conclusion.bill.variants["off"].usd > 0
     assert [block.failed_share for block in finished.blocks] == [0.0] * 4
     assert result.load(path) == finished

@@ -1,0 +1,207 @@
+"""What telemetry costs: all of it on, at 1/16 of the requests traced, against all of it off: ``make bench-telemetry``.
+
+Two stacks run side by side; one connection asks each in turn for users, products and histories, in blocks whose order
+is drawn anew each round. A figure is the CPU of all five services over the requests of a block, read from the
+scheduler's own count after a pause in which spans leave; the ratio is Hodges-Lehmann's over rounds with a 95 %
+bootstrap interval.
+
+    on     metrics, exemplars, spans to a sink that answers, logs from info on; every service is scraped (OpenMetrics)
+           once per SCRAPED_EVERY requests: Prometheus' five seconds at 100 requests a second
+    off    tracing.sample=0 and nobody to send to, logs from error on, counters and histograms that count nothing
+           (benchmarks/telemetry_off), nobody who scrapes. Left: request ids, trace context in headers, gauges
+
+No service writes a line per request at either level, so logs are next to nothing in the difference.
+
+Exit codes: 0 the target is not exceeded by the whole interval, 1 it is, 3 cannot run here.
+"""
+
+import argparse
+import json
+import math
+import os
+import random
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+from urllib.parse import urlsplit
+
+import psutil
+
+from benchmarks import saving
+from benchmarks.flags import verdict
+from benchmarks.processes import ROOT, BenchmarkError, Client, cpu_seconds, free_port, process, read
+from costlab.failure import Failure
+from costlab.lab.environment import describe
+from costlab.lab.statistics import hodges_lehmann, interval
+from costlab.stack import Stack, open_stack
+from costlab.stack.control import Control
+from costlab.stack.ports import give_back, keep_base
+
+SEED = 22
+TARGET = 1.15
+SAMPLE = 1 / 16
+EXPORT_SECONDS = 1.0
+SCRAPED_EVERY = 500
+WARM_UP = 300
+USERS, PRODUCTS = 10_000, 200_000
+Round = dict[str, float]  # CPU microseconds per request, by "on" and "off"
+
+
+@dataclass
+class Contender:
+    """One of the two stacks, under the one connection that asks it."""
+
+    stack: Stack
+    client: Client
+    scraped: bool
+    _asked: int = 0
+
+    def block(self, requests: int, order: random.Random) -> float:
+        """CPU microseconds per request, over all services."""
+        services = [psutil.Process(one.pid) for one in self.stack.status() if one.internal_port]
+        before = sum(map(cpu_seconds, services))
+        for _ in range(requests):
+            self.client.get(_path(order))
+            self._asked += 1
+            if self.scraped and self._asked % SCRAPED_EVERY == 0:
+                _scrape(self.stack)
+        time.sleep(EXPORT_SECONDS + 0.1)
+        return (sum(map(cpu_seconds, services)) - before) / requests * 1e6
+
+
+def main() -> int:
+    """Run it and print what came out."""
+    options = _options()
+    try:
+        with ExitStack() as cleanup:
+            result = run(options.rounds, options.requests, cleanup)
+    except Failure as failure:
+        print(f"bench-telemetry: {failure}", file=sys.stderr)
+        return failure.exit_code
+    print(json.dumps(result, indent=1) if options.json else table(result))
+    if options.save:
+        print(f"saved {saving.save(result, 'telemetry')}", file=sys.stderr)
+    return 1 if result["ratio"]["verdict"] == "exceeded" else 0
+
+
+def run(rounds: int, requests: int, cleanup: ExitStack) -> dict:
+    """Start what is measured, measure it, and say what came out."""
+    folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="costlab-bench-")))
+    sink = free_port()
+    cleanup.enter_context(process([sys.executable, "-m", "benchmarks.otlp_sink", str(sink)], {}, folder / "sink.log"))
+    on = {
+        "COSTLAB_OTLP_ENDPOINT": f"http://127.0.0.1:{sink}",
+        "OTEL_BSP_SCHEDULE_DELAY": str(int(EXPORT_SECONDS * 1000)),
+    }
+    off = {"COSTLAB_LOG_LEVEL": "error", "PYTHONPATH": str(ROOT / "benchmarks" / "telemetry_off")}
+    contenders = {
+        "on": cleanup.enter_context(_contender("on", folder, on, SAMPLE)),
+        "off": cleanup.enter_context(_contender("off", folder, off, 0)),
+    }
+    measured = list(_rounds(contenders, rounds, requests))
+    for name, contender in contenders.items():
+        if _counts(contender.stack) != (name == "on"):
+            raise BenchmarkError(f"metrics of the stack {name!r} are not {name}: nothing can be said of what they cost")
+    environment = describe(contenders["on"].stack).model_dump(mode="json")
+    exported = json.loads(read(f"http://127.0.0.1:{sink}/"))
+    return result(measured, requests, exported) | {"environment": environment}
+
+
+@contextmanager
+def _contender(name: str, folder: Path, environment: dict[str, str], sample: float) -> Iterator[Contender]:
+    base = keep_base()
+    with mock.patch.dict(os.environ, environment):
+        stack = open_stack("local", folder / name, base)
+        stack.up(lambda line: print(f"{name}: {line}", file=sys.stderr))
+    try:
+        Control(stack.internal_urls(), stack.token()).set_flags({"tracing.sample": sample})
+        port = urlsplit(stack.base_url()).port or 80
+        yield Contender(stack, Client(f"gateway, {name}", port), scraped=name == "on")
+    finally:
+        stack.down(volumes=True)
+        give_back(base)
+
+
+def _rounds(contenders: dict[str, Contender], rounds: int, requests: int) -> Iterator[Round]:
+    order = random.Random(SEED)  # noqa: S311 - an order of blocks and of requests, not a secret
+    for contender in contenders.values():
+        contender.block(WARM_UP, order)
+    for number in range(rounds):
+        print(f"  round {number + 1} of {rounds}", file=sys.stderr)
+        seed = order.random()
+        yield {
+            name: contenders[name].block(requests, random.Random(seed))  # noqa: S311 - both are asked the same
+            for name in order.sample(list(contenders), len(contenders))
+        }
+
+
+def _path(order: random.Random) -> str:
+    user, product = order.randint(1, USERS), order.randint(1, PRODUCTS)
+    return order.choice([f"/api/users/{user}", f"/api/users/{user}/orders", f"/api/products/{product}"])
+
+
+def _scrape(stack: Stack) -> None:
+    for url in stack.internal_urls().values():
+        asked = urllib.request.Request(f"{url}/metrics", headers={"Accept": "application/openmetrics-text"})  # noqa: S310
+        with urllib.request.urlopen(asked, timeout=10) as answer:  # noqa: S310 - loopback
+            answer.read()
+
+
+def _counts(stack: Stack) -> bool:
+    """Whether the gateway counts its requests."""
+    samples = Control(stack.internal_urls(), stack.token()).metrics("gateway")
+    return any(name == "http_server_request_duration_seconds_count" and value for name, _, value in samples)
+
+
+def result(rounds: Sequence[Round], requests: int, exported: dict) -> dict:
+    """What the blocks say, held against the target."""
+    logs = [math.log(one["on"] / one["off"]) for one in rounds]
+    low, high = map(math.exp, interval(logs, SEED))
+    ratio = {"estimate": math.exp(hodges_lehmann(logs)), "low": low, "high": high}
+    return {
+        "seed": SEED,
+        "target": TARGET,
+        "sample": SAMPLE,
+        "requests_per_block": requests,
+        "ratio": ratio | {"verdict": verdict(ratio, TARGET)},
+        "cpu_us": {name: hodges_lehmann([one[name] for one in rounds]) for name in ("on", "off")},
+        "exported": exported,
+        "rounds": list(rounds),
+    }
+
+
+def table(result: dict) -> str:
+    """The result for a person."""
+    ratio, cpu, exported = result["ratio"], result["cpu_us"], result["exported"]
+    said = {"kept": "kept", "exceeded": "EXCEEDED", "open": "not settled"}[ratio["verdict"]]
+    return "\n".join(
+        [
+            f"CPU of a request over all services, µs: {cpu['on']:.0f} with telemetry, {cpu['off']:.0f} without",
+            f"with / without: {ratio['estimate']:.3f} (95 %: {ratio['low']:.3f} to {ratio['high']:.3f}), "
+            f"target ≤ {result['target']:g} {said}",
+            f"{len(result['rounds'])} rounds of {result['requests_per_block']} requests, one in "
+            f"{1 / result['sample']:.0f} traced; {exported['exports']} exports of {exported['bytes'] // 1024} KiB",
+        ]
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench-telemetry", description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--requests", type=int, default=500, help="requests per block")
+    parser.add_argument("--json", action="store_true", help="print every figure, also of each block")
+    parser.add_argument("--save", action="store_true", help="keep it in benchmarks/telemetry/, for documents to cite")
+    options = parser.parse_args()
+    if options.rounds < 2 or options.requests < 10:
+        parser.error("it takes at least 2 rounds of 10 requests")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
