@@ -103,10 +103,7 @@ MECHANISMS = (
         "http.retry",
         GATEWAY,
         {"http.retry": "off"},
-        (
-            Check(HttpClient.request, {"backoff == 'off'": True}, drop=("backoff",)),
-            Check(HttpClient._attempt, {"span is not None and resent": False}),
-        ),
+        (Check(HttpClient.request, {"backoff == 'off'": True}, drop=("backoff",)),),
     ),
     Mechanism(
         "http.attempt_timeout",
