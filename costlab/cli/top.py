@@ -125,7 +125,7 @@ def _render(view: View, title: str, prices_of: str, most_routes: int | None = No
         _routes(figures.routes, most_routes),
         Text(f"cache hits   {_share(figures.cache_hit_share)}"),
         Text(f"jobs waiting {_number(figures.stream_backlog)}"),
-        Text(f"pool waits   {'; '.join(map(_pool_wait, figures.pool_waits[:_POOLS])) or '-'}"),
+        Text(f"pool waits   {'; '.join(map(_pool_wait, figures.pool_waits[:_POOLS])) or 'none'}"),
         _flags_line(situation),
         _faults_line(situation, view.at),
     )
@@ -190,7 +190,7 @@ def _routes(routes: list[Route], most: int | None) -> Table:
 
 def _pool_wait(wait: PoolWait) -> str:
     p95 = "-" if wait.p95 is None else f"{1000 * wait.p95:.1f} ms"
-    return f"{wait.service} to {wait.peer} p95 {p95}"
+    return f"{wait.service} to {wait.peer} {wait.waits_per_second:.1f}/s, p95 {p95}"
 
 
 def _flags_line(situation: Situation) -> Text:

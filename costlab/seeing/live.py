@@ -75,11 +75,11 @@ class Route:
 
 @dataclass(frozen=True)
 class PoolWait:
-    """How long requests of ``service`` waited for a pooled connection to ``peer``."""
+    """How often and how long requests of ``service`` waited for a pooled connection to ``peer``, all being lent."""
 
     service: str
     peer: str
-    lent_per_second: float
+    waits_per_second: float
     p95: float | None
 
 
@@ -259,14 +259,14 @@ def _route_key(service: str, labels: Mapping[str, str]) -> tuple[str, str, str]:
 
 
 def _pool_waits(rise: Rise) -> list[PoolWait]:
-    """Of the pools that lent a connection, the longest wait first."""
-    lent: dict[tuple[str, str], float] = defaultdict(float)
+    """Of the pools that kept anybody waiting, the longest wait first."""
+    waited: dict[tuple[str, str], float] = defaultdict(float)
     buckets: dict[tuple[str, str], dict[float, float]] = defaultdict(lambda: defaultdict(float))
     for service, seconds, labels, risen in rise.each(f"{_WAITS}_count"):
-        lent[service, labels["peer"]] += risen / seconds
+        waited[service, labels["peer"]] += risen / seconds
     for service, _, labels, risen in rise.each(f"{_WAITS}_bucket"):
         buckets[service, labels["peer"]][float(labels["le"])] += risen
-    waits = [PoolWait(*key, rate, rates.quantile(0.95, buckets[key])) for key, rate in lent.items() if rate]
+    waits = [PoolWait(*key, rate, rates.quantile(0.95, buckets[key])) for key, rate in waited.items() if rate]
     return sorted(waits, key=lambda wait: (-(wait.p95 or 0.0), wait.service, wait.peer))
 
 

@@ -95,6 +95,19 @@ def test_the_hit_share_leaves_out_what_went_past_the_cache():
     assert live.figures(reading(0, cache_proxy=none), reading(1, cache_proxy=none)).cache_hit_share is None
 
 
+def test_waits_for_a_pool_are_counted_and_the_longest_come_first():
+    def waits(peer: str, count: float, slow: float) -> list:
+        name, labels = "costlab_connection_wait_seconds", {"peer": peer}
+        bounds = {"0.1": count - slow, "1.0": count, "+Inf": count}
+        buckets = [(f"{name}_bucket", labels | {"le": bound}, value) for bound, value in bounds.items()]
+        return [(f"{name}_count", labels, count), *buckets]
+
+    before = reading(0, orders=[*waits("postgres", 1, 0), *waits("users", 0, 0), *waits("redis", 5, 5)])
+    after = reading(2, orders=[*waits("postgres", 5, 0), *waits("users", 6, 6), *waits("redis", 5, 5)])
+    found = [(wait.peer, wait.waits_per_second, wait.p95) for wait in live.figures(before, after).pool_waits]
+    assert found == [("users", 3, pytest.approx(0.955)), ("postgres", 2, pytest.approx(0.095))]
+
+
 def test_the_backlog_is_as_it_stands():
     backlog = [("costlab_stream_backlog", {"stream": "orders:placed"}, 12.0)]
     assert live.figures(reading(0, worker=[]), reading(1, worker=backlog)).stream_backlog == 12
