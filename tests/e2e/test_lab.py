@@ -84,7 +84,7 @@ def test_a_run_ends_in_a_verdict_a_bill_and_a_report_and_leaves_the_flags_alone(
     assert finished.status == "complete"
     # Which verdict two blocks of a second come to is up to what else the machine does; it is of what they measured.
     assert finished.conclusion.verdict.word in get_args(verdict.Word)
-    queries = {block.variant: block.metrics["queries_per_request"] for block in finished.blocks}
+    queries = {block.variant: sum(block.queries.by_role.values()) for block in finished.blocks}
     assert queries["ttl"] < queries["off"]
     assert finished.conclusion.bill.variants["off"].usd > 0
     assert [block.failed_share for block in finished.blocks] == [0.0] * 4
