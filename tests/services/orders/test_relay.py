@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 
 from costlab.service import redis_client
+from costlab.service.tracing import Tracing
 from services.orders import relay as relay_module
 from services.orders.publishing.message import STREAM
 from services.orders.relay import Relay
@@ -30,13 +31,14 @@ def stream(database, redis_url):
 
 
 @pytest.fixture
-def make(database, redis_url):
+def make(database, redis_url, set_flags):
     """``make()``: a relay that is not started yet."""
     clients = []
 
     def relay(kind=Relay, dsn=None, url=redis_url):
         clients.append(redis_client.connect(url))
-        return kind(dsn or database.url("orders_relay"), clients[-1])
+        tracing = Tracing("orders", set_flags(), None)
+        return kind(dsn or database.url("orders_relay"), clients[-1], tracing)
 
     yield relay
     for client in clients:
