@@ -39,6 +39,7 @@ from benchmarks.processes import ROOT, BenchmarkError, Client, cpu_seconds, free
 from costlab.failure import Failure
 from costlab.lab.environment import describe
 from costlab.lab.statistics import hodges_lehmann, interval
+from costlab.service.tracing import EXPORT_MS
 from costlab.stack import Stack, open_stack
 from costlab.stack.control import Control
 from costlab.stack.ports import give_back, keep_base
@@ -46,7 +47,7 @@ from costlab.stack.ports import give_back, keep_base
 SEED = 22
 TARGET = 1.15
 SAMPLE = 1 / 16
-EXPORT_SECONDS = 1.0
+EXPORT_SECONDS = EXPORT_MS / 1000
 SCRAPED_EVERY = 500
 WARM_UP = 300
 USERS, PRODUCTS = 10_000, 200_000
@@ -95,10 +96,7 @@ def run(rounds: int, requests: int, cleanup: ExitStack) -> dict:
     folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="costlab-bench-")))
     sink = free_port()
     cleanup.enter_context(process([sys.executable, "-m", "benchmarks.otlp_sink", str(sink)], {}, folder / "sink.log"))
-    on = {
-        "COSTLAB_OTLP_ENDPOINT": f"http://127.0.0.1:{sink}",
-        "OTEL_BSP_SCHEDULE_DELAY": str(int(EXPORT_SECONDS * 1000)),
-    }
+    on = {"COSTLAB_OTLP_ENDPOINT": f"http://127.0.0.1:{sink}"}
     off = {"COSTLAB_LOG_LEVEL": "error", "PYTHONPATH": str(ROOT / "benchmarks" / "telemetry_off")}
     contenders = {
         "on": cleanup.enter_context(_contender("on", folder, on, SAMPLE)),

@@ -1,7 +1,6 @@
 """``costlab trace``: the span tree of a recent request, from what the services kept; no collector is needed."""
 
 import json
-import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -17,10 +16,10 @@ from costlab.failure import Failure
 from costlab.seeing import kept_trace, span_tree
 from costlab.seeing.kept_trace import KeptTrace
 from costlab.seeing.span_tree import Node, Span
+from costlab.service import context
 from costlab.stack import open_stack, require_up
 from costlab.stack.control import Control, ControlError
 
-_IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _TEXT = 60
 _FLAG = "costlab.flag."
 # What stands in the head of a trace, or elsewhere in the line of its span.
@@ -65,7 +64,7 @@ def trace(
 
     Only requests that were sampled have spans: costlab flags set tracing.sample=1. Exit code 3: none was kept.
     """
-    if not _IDENTITY.fullmatch(identity):
+    if not context.SAFE_ID.fullmatch(identity):
         raise TraceUsage(f"{identity!r} is no id; one has 1 to 64 letters, digits, dots, dashes or underscores")
     stack = open_stack(target)
     require_up(stack)

@@ -7,16 +7,15 @@ defaults, and faults that are active.
 A fault that the request did meet is named by ``costlab.fault`` on the span that met it (fault_edges.py).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from costlab.service.fault_engine import FaultEngine
 from costlab.service.flags import Flags, Registry
+from costlab.service.tracing import Attributes
 
 MOST = 12
 # On every span there is, and what it is shows by there being a span.
 _LEFT_OUT = "tracing.sample"
-
-Attributes = Mapping[str, str | int | float | list[str]]
 
 
 class Circumstances:

@@ -17,7 +17,7 @@ REQUEST_ID = "X-Request-Id"
 TIMEOUT = "X-Request-Timeout-Ms"
 # Sent by whoever retries: the layers behind must not, or attempts multiply.
 NO_RETRY = "X-No-Retry"
-_SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ def note(name: str, value: str) -> None:
 
 def request_id(given: str) -> str:
     """The caller's request id if it is safe to log and hand on, else a new one."""
-    return given if _SAFE_ID.fullmatch(given) else random_hex(8)
+    return given if SAFE_ID.fullmatch(given) else random_hex(8)
 
 
 def random_hex(length: int) -> str:

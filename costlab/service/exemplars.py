@@ -17,13 +17,14 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import orjson
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
+
+from costlab.service import metric_files
 
 WRITE_SECONDS = 1.0
 # Label values in the order of the histogram's labels, and the bucket's bound: which bucket of which series.
@@ -53,11 +54,11 @@ class Exemplars:
 
     def write(self) -> None:
         """Let the other processes of the service see what was noted since the last time."""
-        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        folder = metric_files.folder()
         with self._lock:
             if not self._noted or folder is None:
                 return
-            file = Path(folder) / f"exemplars_{os.getpid()}.json"
+            file = folder / f"exemplars_{os.getpid()}.json"
             fresh = file.with_suffix(".new")
             fresh.write_bytes(orjson.dumps([(*bucket, *noted) for bucket, noted in self._newest.items()]))
             fresh.replace(file)  # whoever reads sees all of the old file or all of the new one
@@ -74,11 +75,11 @@ class Exemplars:
         return found
 
     def _of_all_processes(self) -> Iterator[list]:
-        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+        folder = metric_files.folder()
         if folder is None:
             yield from ([*bucket, *noted] for bucket, noted in list(self._newest.items()))
             return
-        for file in Path(folder).glob("exemplars_*.json"):
+        for file in folder.glob("exemplars_*.json"):
             yield from orjson.loads(file.read_bytes())
 
 

@@ -2,7 +2,6 @@
 gateway; changes take the stack's token."""
 
 import hmac
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +11,11 @@ from pydantic import BaseModel, Field, ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
-from costlab.service import metrics, problem, process_usage, profiling
+from costlab.service import context, metrics, problem, process_usage, profiling
 from costlab.service.configuration import BadValue, Configuration
 from costlab.service.flags import Flags, FlagStore, Registry
 from costlab.service.kept_spans import KeptSpans
 
-_IDENTITY = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
@@ -107,7 +105,7 @@ def spans(service: str, kept: KeptSpans | None) -> Blueprint:
 
     @routes.get("/spans/<identity>")
     def read(identity: str) -> Response:
-        if not _IDENTITY.fullmatch(identity):
+        if not context.SAFE_ID.fullmatch(identity):
             raise problem.Invalid("An id has 1 to 64 letters, digits, dots, dashes or underscores.")
         found, oldest = ([], None) if kept is None else (kept.of(identity), kept.oldest())
         return document({"service": service, "oldest": oldest, "spans": found})

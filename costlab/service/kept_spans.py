@@ -21,6 +21,8 @@ from pathlib import Path
 
 import orjson
 
+from costlab.service import metric_files
+
 REQUEST_ID = "costlab.request_id"
 LIMIT_BYTES = 2 * 1024 * 1024
 
@@ -47,25 +49,14 @@ class KeptSpans:
 
     def of(self, identity: str) -> list[dict]:
         """The spans of the trace of that id, and of every trace in which a request of that id has a span."""
-        traces = {identity, *(span["traceId"] for span in self._naming(identity) if _request_id(span) == identity)}
-        return [span for trace in traces for span in self._naming(trace) if span["traceId"] == trace]
+        files = list(self._files())
+        traces = {identity, *(span["traceId"] for span in _naming(files, identity) if _request_id(span) == identity)}
+        return [span for trace in traces for span in _naming(files, trace) if span["traceId"] == trace]
 
     def oldest(self) -> float | None:
         """When the oldest span that is kept ended, in seconds since 1970; None when none is kept."""
-        first = next(self._containing(b""), None)
+        first = next(_containing(self._files(), b""), None)
         return None if first is None else int(first["endTimeUnixNano"]) / 1e9
-
-    def _naming(self, text: str) -> Iterator[dict]:
-        """Spans with ``text`` somewhere as a whole value."""
-        return self._containing(orjson.dumps(text))
-
-    def _containing(self, part: bytes) -> Iterator[dict]:
-        """Searched as bytes: few of thousands of lines are then parsed."""
-        for lines in self._files():
-            for line in lines.splitlines():
-                if line and part in line:
-                    with suppress(orjson.JSONDecodeError):  # cut off when its process was killed
-                        yield orjson.loads(line)
 
     def _files(self) -> Iterable[bytes]:
         if not self._lock.exists():
@@ -77,8 +68,22 @@ class KeptSpans:
 
 def of_this_service() -> KeptSpans | None:
     """In the folder that gunicorn's processes share anyway; None outside of gunicorn."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    return None if folder is None else KeptSpans(Path(folder))
+    folder = metric_files.folder()
+    return None if folder is None else KeptSpans(folder)
+
+
+def _naming(files: Iterable[bytes], text: str) -> Iterator[dict]:
+    """Spans with ``text`` somewhere as a whole value."""
+    return _containing(files, orjson.dumps(text))
+
+
+def _containing(files: Iterable[bytes], part: bytes) -> Iterator[dict]:
+    """Searched as bytes: few of thousands of lines are then parsed."""
+    for lines in files:
+        for line in lines.splitlines():
+            if line and part in line:
+                with suppress(orjson.JSONDecodeError):  # cut off when its process was killed
+                    yield orjson.loads(line)
 
 
 def _request_id(span: dict) -> str | None:

@@ -26,44 +26,50 @@ _DEAD = 0
 _SUMMED = ("counter", "histogram")
 
 
+def folder() -> Path | None:
+    """The folder that the processes of a service share; None outside of gunicorn."""
+    named = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return None if named is None else Path(named)
+
+
 @contextmanager
 def reading() -> Iterator[None]:
     """While this holds, no file is folded into another: each process is counted once."""
-    folder = _folder()
-    if folder is None:
+    shared = folder()
+    if shared is None:
         yield
         return
-    with _locked(folder, fcntl.LOCK_SH):
+    with _locked(shared, fcntl.LOCK_SH):
         yield
 
 
 def forget_gauges(pid: int) -> None:
     """Drop the gauges of a process that has died, or that has made some without meaning to."""
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if folder() is not None:
         multiprocess.mark_process_dead(pid)
 
 
 def forget_process(pid: int) -> None:
     """Drop all files of a process that has died, however it died; what it counted stays in the sums."""
-    folder = _folder()
-    if folder is None:
+    shared = folder()
+    if shared is None:
         return
-    with _locked(folder, fcntl.LOCK_EX):
+    with _locked(shared, fcntl.LOCK_EX):
         forget_gauges(pid)
         for kind in _SUMMED:
-            file = folder / f"{kind}_{pid}.db"
+            file = shared / f"{kind}_{pid}.db"
             if file.exists():
-                _fold(file, folder / f"{kind}_{_DEAD}.db")
-        for file in folder.glob(f"exemplars_{pid}.*"):
+                _fold(file, shared / f"{kind}_{_DEAD}.db")
+        for file in shared.glob(f"exemplars_{pid}.*"):
             file.unlink()
 
 
 def forget_dead_processes() -> None:
     """The same for every process that lives no longer, for those whose parent could not."""
-    folder = _folder()
-    if folder is None:
+    shared = folder()
+    if shared is None:
         return
-    for pid in {int(file.stem.rpartition("_")[2]) for file in folder.glob("*_*.db")} - {_DEAD}:
+    for pid in {int(file.stem.rpartition("_")[2]) for file in shared.glob("*_*.db")} - {_DEAD}:
         try:
             os.kill(pid, 0)
         except ProcessLookupError:
@@ -85,13 +91,8 @@ def _fold(file: Path, into: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
+def _locked(shared: Path, how: int) -> Iterator[None]:
     # The system gives the lock back whatever happens to its holder.
-    with (folder / "lock").open("a") as lock:
+    with (shared / "lock").open("a") as lock:
         fcntl.flock(lock, how)
         yield
-
-
-def _folder() -> Path | None:
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    return None if folder is None else Path(folder)

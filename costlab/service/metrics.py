@@ -5,11 +5,9 @@ Under gunicorn prometheus-client runs in multiprocess mode: each process writes 
 PROMETHEUS_MULTIPROC_DIR, and a scrape adds them up (metric_files.py says what becomes of those of the dead).
 """
 
-import os
 import struct
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, multiprocess
@@ -348,7 +346,7 @@ def render(accept: str = "") -> tuple[bytes, str]:
     """
     encode, content_type = choose_encoder(accept)
     collector: Collector = REGISTRY
-    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    if metric_files.folder() is not None:
         collector = multiprocess.MultiProcessCollector(None)
     if content_type.startswith("application/openmetrics-text"):
         collector = WithExemplars(collector, REQUEST_SECONDS._name, REQUEST_EXEMPLARS)
@@ -367,11 +365,11 @@ def _encoded(encode: Callable[[Collector], bytes], collector: Collector) -> byte
 
 def live_minimum(name: str, service: str) -> float:
     """The lowest value of a livemin gauge over the live processes of ``service``; 0 before any has set it."""
-    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    folder = metric_files.folder()
     if folder is None:
         samples = [sample for family in REGISTRY.collect() if family.name == name for sample in family.samples]
     else:
-        files = [str(file) for file in Path(folder).glob("gauge_livemin_*.db")]
+        files = [str(file) for file in folder.glob("gauge_livemin_*.db")]
         merged = multiprocess.MultiProcessCollector.merge(files)
         samples = [sample for family in merged if family.name == name for sample in family.samples]
     return min((sample.value for sample in samples if sample.labels["service"] == service), default=0)

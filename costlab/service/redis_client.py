@@ -12,7 +12,7 @@ from costlab.service.fault_edges import NO_EDGE, Edge
 from costlab.service.fault_kinds.effects import Answer, Break
 from costlab.service.tracing import SpanKind, Tracing
 
-_SYSTEM = {"db.system.name": "redis"}
+SYSTEM = {"db.system.name": "redis"}
 CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 
@@ -55,7 +55,7 @@ class _Traced(Redis):
     tracing: Tracing
 
     def execute_command(self, *args, **options):
-        with self.tracing.child(f"redis {args[0]}", SpanKind.CLIENT, _SYSTEM):
+        with self.tracing.child(f"redis {args[0]}", SpanKind.CLIENT, SYSTEM):
             return super().execute_command(*args, **options)
 
 

@@ -37,7 +37,6 @@ GENERATION = "cache:generation:"
 ENTRY = "cache:entry:"
 LEASE = "cache:lease:"
 TOKEN_BYTES = 8
-_SYSTEM = {"db.system.name": "redis"}
 ANSWER_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 POOL_SIZE = 64
@@ -106,7 +105,7 @@ class CacheStore:
         message = b"".join(map(hiredis.pack_command, commands))
         try:
             with (
-                self._tracing.child(f"redis {commands[0][0]}", SpanKind.CLIENT, _SYSTEM),
+                self._tracing.child(f"redis {commands[0][0]}", SpanKind.CLIENT, redis_client.SYSTEM),
                 self._breaker.guard(),
                 self._pool.lend(ANSWER_SECONDS) as (connection, _),
             ):
