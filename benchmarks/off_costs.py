@@ -21,7 +21,7 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 from redis import Redis
 
-from benchmarks.off_mechanisms import GATEWAY, MECHANISMS, REDIS, SERVICE, SLOTS, Switch, slots_switch
+from benchmarks.off_mechanisms import GATEWAY, MECHANISMS, REDIS, SERVICE, Switch
 from benchmarks.processes import BenchmarkError
 from costlab.service import context, metrics
 from costlab.service.app import Service
@@ -46,7 +46,6 @@ class Hosts:
         urls = dict.fromkeys(("users_url", "orders_url", "cache_proxy_url"), upstream)
         self.gateway = create(GatewaySettings(**shared, **urls))
         self.service = Service("users", ServiceSettings(**shared))
-        self.service.slots("users.slots", "users.slot_ms")
         self.service.app.add_url_rule("/constant", view_func=lambda: {"answer": 42})
         self._redis = Redis.from_url(redis_url)
         self._store = FlagStore(self._redis, Registry.load())
@@ -116,9 +115,7 @@ def measure(hosts: Hosts, rounds: int, requests: int, progress: Callable[[int], 
 
 
 def _parts(hosts: Hosts) -> dict[str, tuple[str, dict[str, object], list[Switch]]]:
-    parts = {row.name: (row.host, dict(row.off), row.switches()) for row in MECHANISMS}
-    parts[SLOTS] = (SERVICE, {SLOTS: "off"}, [slots_switch(hosts.service.app)])
-    return parts
+    return {row.name: (row.host, dict(row.off), row.switches()) for row in MECHANISMS}
 
 
 def _block(call: Callable[[], object], switches: list[Switch], requests: int, first: bool) -> dict[str, float]:

@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from flask import Flask
-
 from benchmarks.folding import folded
-from benchmarks.processes import BenchmarkError
 from costlab.service.door import Door
 from costlab.service.http_client import HttpClient
 from costlab.service.profiling import Profiling
@@ -177,19 +174,3 @@ MECHANISMS = (
         ),
     ),
 )
-
-# The slot pool asks before each request, in a function of Flask's list, which is taken out of that list.
-SLOTS = "users.slots"
-
-
-def slots_switch(app: Flask) -> Switch:
-    """With or without what stands in front of the routes of ``app``."""
-    asked = app.before_request_funcs.get(None)
-    if not asked or len(asked) != 1:
-        raise BenchmarkError("a service asks something else than its slots before a request: see off_mechanisms.py")
-    kept = list(asked)
-
-    def switch(checked: bool) -> None:
-        asked[:] = kept if checked else []
-
-    return switch

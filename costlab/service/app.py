@@ -140,8 +140,7 @@ class Service:
 
     def slots(self, slots: str, milliseconds: str) -> None:
         """Put a slot pool, as these two flags say, in front of the service's own routes."""
-        pool = self.faults.parts.slots = Slots(self.flags, slots, milliseconds)
-        pool.install(self.app)
+        self.faults.parts.slots = Slots(self.app, self.flags, slots, milliseconds)
 
     def check(self, name: str, check: Check, dependency: bool = False) -> None:
         """Make readiness depend on ``check`` (raises when not ready): of this process, or of a ``dependency``."""

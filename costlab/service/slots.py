@@ -22,10 +22,15 @@ LONGEST_WAIT_SECONDS = 10.0
 
 
 class Slots:
-    """The pool that the flags ``slots`` (off, or how many) and ``milliseconds`` describe, followed live."""
+    """The pool that the flags ``slots`` (off, or how many) and ``milliseconds`` describe, followed live.
 
-    def __init__(self, flags: Flags, slots: str, milliseconds: str) -> None:
+    It stands in front of ``app``'s routes only while the flag is on: off, a request does not even ask.
+    """
+
+    def __init__(self, app: Flask, flags: Flags, slots: str, milliseconds: str) -> None:
         self.flag = slots
+        # What Flask calls before a request, read anew for each.
+        self._asked = app.before_request_funcs.setdefault(None, [])
         self._flags = flags
         self._names = slots, milliseconds
         self._cuts: list[float] = []
@@ -33,15 +38,6 @@ class Slots:
         self._lock = threading.Lock()
         self._size: tuple[int, float] = (0, 0.0)
         flags.on_change(self._follow)
-
-    def install(self, app: Flask) -> None:
-        """Pass every request of ``app`` that is not about the service's health through the pool."""
-        name = self._names[0]
-
-        @app.before_request
-        def take_a_slot() -> None:
-            if self._flags[name] != "off" and request.blueprint not in (None, health.NAME):
-                self.hold()
 
     def hold(self) -> None:
         """Wait for a slot, hold it for its time, give it back. Unavailable when the deadline comes first."""
@@ -82,6 +78,7 @@ class Slots:
 
     def _follow(self) -> None:
         wanted = self.wanted()
+        self._stand(bool(wanted))
         size = (capacity_cut.left(wanted, self._cuts) if wanted else 0, self._flags[self._names[1]] / 1000)
         with self._lock:
             if size == self._size:
@@ -90,6 +87,17 @@ class Slots:
             self._size = size
             self.pool.resize(*size, now)
             self._record(now)
+
+    def _stand(self, on: bool) -> None:
+        """In front of the routes, or out of the way."""
+        if on and self._take not in self._asked:
+            self._asked.append(self._take)
+        elif not on and self._take in self._asked:
+            self._asked.remove(self._take)
+
+    def _take(self) -> None:
+        if request.blueprint not in (None, health.NAME):
+            self.hold()
 
     def _record(self, now: float) -> None:
         metrics.SLOTS_IN_USE.set(self.pool.in_use(now))

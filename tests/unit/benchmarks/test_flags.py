@@ -92,7 +92,7 @@ def test_every_mechanism_is_measured_with_and_without_its_checks_and_left_as_it_
     monkeypatch.setitem(hosts.calls, "gateway", lambda: hosts.gateway.flags["cache.ttl"])
     before = [check.function.__code__ for row in MECHANISMS for check in row.checks]
     measured = off_costs.measure(hosts, 2, 2, lambda number: None)
-    assert measured["mechanisms"].keys() == {row.name for row in MECHANISMS} | {"users.slots"}
+    assert measured["mechanisms"].keys() == {row.name for row in MECHANISMS}
     for part in measured["mechanisms"].values():
         assert [block.keys() for block in part["rounds"]] == [{"with", "without"}] * 2
     assert all(len(values) == 2 for values in measured["ns"].values())

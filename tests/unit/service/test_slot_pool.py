@@ -5,6 +5,7 @@ import time
 from itertools import pairwise
 
 import pytest
+from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,7 +135,7 @@ def flags():
 
 
 def test_a_request_that_finds_no_slot_before_its_deadline_is_told_so(flags):
-    front = Slots(flags, "orders.slots", "orders.slot_ms")
+    front = Slots(Flask("orders"), flags, "orders.slots", "orders.slot_ms")
     flags.changed()
     front.pool.arrive(time.monotonic())  # who holds the one slot for a second
     refused = metrics.SLOTS_REFUSED._value.get()
@@ -149,10 +150,21 @@ def test_a_request_that_finds_no_slot_before_its_deadline_is_told_so(flags):
 
 def test_a_slot_is_held_for_its_time_and_given_back(flags):
     flags["orders.slot_ms"] = 5
-    front = Slots(flags, "orders.slots", "orders.slot_ms")
+    front = Slots(Flask("orders"), flags, "orders.slots", "orders.slot_ms")
     flags.changed()
     started = time.monotonic()
     for _ in range(3):
         front.hold()
     assert time.monotonic() - started >= 3 * 0.005
     assert metrics.SLOTS_IN_USE._value.get() == 0
+
+
+def test_nothing_is_asked_before_a_request_while_there_is_no_pool(flags):
+    """What is off costs nothing."""
+    app = Flask("orders")
+    flags["orders.slots"] = "off"
+    Slots(app, flags, "orders.slots", "orders.slot_ms")
+    for slots, asked in (("off", 0), (2, 1), (3, 1), ("off", 0), ("off", 0)):
+        flags["orders.slots"] = slots
+        flags.changed()
+        assert len(app.before_request_funcs[None]) == asked
