@@ -16,7 +16,7 @@ from rich.text import Text
 from costlab.cli.soak import soak
 from costlab.failure import Failure
 from costlab.lab import play as timed
-from costlab.service.faults import DEFAULT_SECONDS, Fault, Record, Registry
+from costlab.service.faults import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Fault, Record, Registry
 from costlab.stack import open_stack
 from costlab.stack.chaos import Chaos
 
@@ -72,7 +72,7 @@ def add(
     """Make a fault; returns once it is in force everywhere it has to be. It ends by itself."""
     words = {"on": on, "edge": edge, "route": route, "rate": rate, "seed": seed}
     document: dict[str, object] = {name: value for name, value in words.items() if value}
-    document |= {"fault": fault, "ttl": seconds(duration), "parameters": dict(map(_assignment, parameters or ()))}
+    document |= {"fault": fault, "ttl": _lifetime(duration), "parameters": dict(map(_assignment, parameters or ()))}
     record = Chaos(open_stack(target)).add(document)
     if as_json:
         typer.echo(json.dumps(record.document(), indent=2))
@@ -140,7 +140,7 @@ def pause(
     target: Target = "local",
 ) -> None:
     """Let a service stand still: connections are taken, nothing is answered. It goes on by itself."""
-    record = Chaos(open_stack(target)).add({"fault": "pause", "on": service, "ttl": seconds(duration)})
+    record = Chaos(open_stack(target)).add({"fault": "pause", "on": service, "ttl": _lifetime(duration)})
     typer.echo(f"paused: {line(record, time.time())}")
 
 
@@ -183,6 +183,14 @@ def seconds(duration: str) -> float:
     if found is None:
         raise ChaosUsage(f"{duration!r} is no duration; allowed: 500ms, 30s, 5m, 1h")
     return float(found[1]) * _SECONDS[found[2]]
+
+
+def _lifetime(duration: str) -> float:
+    """Seconds that a fault may last."""
+    asked = seconds(duration)
+    if not SHORTEST_SECONDS <= asked <= LONGEST_SECONDS:
+        raise ChaosUsage(f"--for cannot be {duration}; allowed: {SHORTEST_SECONDS:g}s to {LONGEST_SECONDS / 3600:g}h")
+    return asked
 
 
 def _assignment(text: str) -> tuple[str, str]:

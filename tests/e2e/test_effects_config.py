@@ -6,7 +6,7 @@ import pytest
 from redis import Redis
 from typer.testing import CliRunner
 
-from costlab.cli import app
+from costlab.cli import application
 from costlab.service.configuration import ConfigurationStore
 from costlab.stack.control import ControlError
 from tests.conditions import eventually
@@ -156,7 +156,7 @@ def test_costlab_config_sets_shows_and_resets_a_document(orders, stack, monkeypa
     monkeypatch.setattr("costlab.cli.config.open_stack", lambda target: stack)
 
     def run(*arguments: str):
-        return CliRunner().invoke(app, ["config", *arguments])
+        return CliRunner().invoke(application(), ["config", *arguments])
 
     assert "told at once" in run("set", "orders.max_page=6", "orders.max_lines=9").output
     eventually(lambda: orders.page() == 6)

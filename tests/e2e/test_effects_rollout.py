@@ -12,7 +12,7 @@ from typing import Self
 import pytest
 from typer.testing import CliRunner
 
-from costlab.cli import app
+from costlab.cli import application
 from costlab.failure import Failure
 from costlab.lab.canary import Canary, Plan
 from costlab.lab.canary_judge import FAIL, PASS
@@ -163,7 +163,7 @@ def costlab(stack, monkeypatch):
         monkeypatch.setattr(f"costlab.cli.{module}.open_stack", lambda target: stack)
 
     def run(*arguments: str) -> tuple[int, str]:
-        done = CliRunner().invoke(app, arguments)
+        done = CliRunner().invoke(application(), arguments)
         return (1, str(done.exception)) if isinstance(done.exception, Failure) else (done.exit_code, done.stdout)
 
     return run

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from costlab.cli import app
+from costlab.cli import application
 from costlab.stack import restarting
 from tests.conditions import eventually
 from tests.e2e.test_effects import gunicorn, total
@@ -83,10 +83,11 @@ def test_a_service_that_crashes_comes_back_with_the_recorded_values(stack, contr
 def test_costlab_flags_set_restarts_what_is_concerned_and_list_says_the_kind(stack, restart, monkeypatch):
     """As a person at the command line."""
     monkeypatch.setattr("costlab.cli.flags.open_stack", lambda target: stack)
-    done = CliRunner().invoke(app, ["flags", "set", "service.threads=4", "cache.ttl=9"])
+    done = CliRunner().invoke(application(), ["flags", "set", "service.threads=4", "cache.ttl=9"])
     assert done.output.startswith("restarted: ")
     assert "in force in every process" in done.output
-    rows = {row["name"]: row for row in json.loads(CliRunner().invoke(app, ["flags", "list", "--json"]).output)}
+    listed = CliRunner().invoke(application(), ["flags", "list", "--json"]).output
+    rows = {row["name"]: row for row in json.loads(listed)}
     assert (rows["service.threads"]["kind"], rows["service.threads"]["value"]) == ("restart", 4)
     assert (rows["cache.ttl"]["kind"], rows["cache.ttl"]["value"]) == ("live", 9)
-    assert CliRunner().invoke(app, ["flags", "set", "service.preload=perhaps"]).exit_code != 0
+    assert CliRunner().invoke(application(), ["flags", "set", "service.preload=perhaps"]).exit_code != 0

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 from typer.testing import CliRunner
 
-from costlab.cli import app
+from costlab.cli import application
 from costlab.stack import restarting
 from tests.conditions import eventually
 from tests.e2e.conftest import Client
@@ -83,11 +83,11 @@ def test_costlab_restart_restarts_one_instance_after_the_other(stack, monkeypatc
         return {row.name: row.pid for row in stack.status()}
 
     before = pids()
-    done = CliRunner().invoke(app, ["restart", "users", "--rolling"])
+    done = CliRunner().invoke(application(), ["restart", "users", "--rolling"])
     assert done.output == "users: restarted, ready\n"
     after = pids()
     assert {name for name in before if before[name] != after[name]} == {"users"}
-    assert "no service 'nobody'" in str(CliRunner().invoke(app, ["restart", "nobody"]).exception)
+    assert "no service 'nobody'" in str(CliRunner().invoke(application(), ["restart", "nobody"]).exception)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from costlab.cli import app
+from costlab.cli import application
 from costlab.failure import Failure
 from costlab.service.faults import Registry
 from costlab.stack.chaos import Chaos
@@ -421,17 +421,17 @@ def test_a_route_of_the_gateway_is_met_alone(faults, ask):
 def test_what_is_active_is_shown_everywhere(stack, faults, control, monkeypatch):
     for module in ("costlab.cli.chaos", "costlab.cli.stack"):
         monkeypatch.setattr(f"{module}.open_stack", lambda target, **more: stack)
-    run = CliRunner().invoke
-    done = run(app, ["chaos", "add", "latency", "ms=5", "--on", "users", "--rate", ".3", "--seed", "9", "--for", "1m"])
+    run = functools.partial(CliRunner().invoke, application())
+    done = run(["chaos", "add", "latency", "ms=5", "--on", "users", "--rate", ".3", "--seed", "9", "--for", "1m"])
     assert "latency on users, rate 0.3, ms=5, seed 9   60 s left" in done.output, done.output
-    [shown] = json.loads(run(app, ["chaos", "status", "--json"]).output)
+    [shown] = json.loads(run(["chaos", "status", "--json"]).output)
     assert (shown["fault"], shown["on"], shown["rate"], shown["seed"]) == ("latency", "users", 0.3, 9)
     assert 50 < shown["seconds_left"] <= 60
-    assert "chaos: latency on users, rate 0.3, ms=5" in run(app, ["status"]).output.replace("\n", " ")
+    assert "chaos: latency on users, rate 0.3, ms=5" in run(["status"]).output.replace("\n", " ")
     assert total(control, "users", "costlab_faults_active", fault="latency", edge="") == 1
-    assert run(app, ["chaos", "clear", "00000000"]).exit_code != 0
-    assert run(app, ["chaos", "clear", shown["id"]]).output == "1 fault ended\n"
-    assert "no fault is active" in run(app, ["chaos", "status"]).output
+    assert run(["chaos", "clear", "00000000"]).exit_code != 0
+    assert run(["chaos", "clear", shown["id"]]).output == "1 fault ended\n"
+    assert "no fault is active" in run(["chaos", "status"]).output
     assert total(control, "users", "costlab_faults_active", fault="latency", edge="") == 0
 
 
@@ -440,7 +440,7 @@ def test_a_timeline_is_played_and_nothing_is_left(stack, faults, ask, tmp_path, 
     script = tmp_path / "script.toml"
     table = '[[faults]]\nat = {at}\nseconds = 1\nfault = "errors"\non = "{on}"\nparameters = {{ status = 418 }}\n'
     script.write_text(table.format(at=0.2, on="orders") + table.format(at=0.1, on="users"))
-    done = CliRunner().invoke(app, ["chaos", "play", str(script)])
+    done = CliRunner().invoke(application(), ["chaos", "play", str(script)])
     assert done.exit_code == 0, done.output
     said = [line.split("  ")[-1] for line in done.output.splitlines()]
     assert said == ["errors on users, status=418, for 1 s", "errors on orders, status=418, for 1 s", "over"]

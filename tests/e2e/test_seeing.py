@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from typer.testing import CliRunner
 
-from costlab.cli import app
+from costlab.cli import application
 from costlab.seeing import kept_trace
 from costlab.stack.chaos import Chaos
 from tests.conditions import eventually
@@ -28,7 +28,7 @@ def costlab(stack, monkeypatch):
     """``costlab("trace", "abc")`` as a person at the command line: what it did."""
     for command in ("trace", "top"):
         monkeypatch.setattr(f"costlab.cli.{command}.open_stack", lambda target: stack)
-    return lambda *arguments: CliRunner().invoke(app, arguments)
+    return lambda *arguments: CliRunner().invoke(application(), arguments)
 
 
 @pytest.fixture

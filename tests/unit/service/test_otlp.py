@@ -10,7 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 
 from costlab.service import metrics
-from costlab.service.otlp import OtlpJsonExporter, encode
+from costlab.service.otlp import OtlpJsonExporter, encode, write
 from tests.collector import Collector
 
 
@@ -56,7 +56,7 @@ def dropped():
 
 
 def test_spans_are_written_as_the_protocol_says(spans):
-    resource = json.loads(encode(spans))["resourceSpans"][0]
+    resource = json.loads(encode(spans[0], [write(span) for span in spans]))["resourceSpans"][0]
     client, server = resource["scopeSpans"][0]["spans"]
     assert resource["resource"]["attributes"] == [{"key": "service.name", "value": {"stringValue": "gateway"}}]
     assert resource["scopeSpans"][0]["scope"] == {"name": "costlab"}
@@ -93,7 +93,7 @@ def test_it_says_the_same_as_opentelemetrys_own_encoder(spans):
     from google.protobuf.json_format import Parse
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-    document = json.loads(encode(spans))
+    document = json.loads(encode(spans[0], [write(span) for span in spans]))
     for span in document["resourceSpans"][0]["scopeSpans"][0]["spans"]:
         for name in ("traceId", "spanId", "parentSpanId"):  # hexadecimal in OTLP, base64 in protobuf's JSON
             span.pop(name, None)
@@ -120,7 +120,7 @@ def test_they_are_posted_to_the_collector_on_one_connection(exporter, collector,
     before = sent_bytes()
     assert [exporter.export(spans) for _ in range(3)] == [SpanExportResult.SUCCESS] * 3
     assert [(path, kind) for path, kind, _ in collector.received] == [("/v1/traces", "application/json")] * 3
-    assert sent_bytes() == before + 3 * len(encode(spans))
+    assert sent_bytes() == before + 3 * len(encode(spans[0], [write(span) for span in spans]))
 
 
 def test_a_connection_the_collector_closed_is_opened_again(exporter, collector, spans):

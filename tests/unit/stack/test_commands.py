@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from costlab.cli import app
+from costlab.cli import FILES, application
 from costlab.stack import NotUp, StackError
 
 
@@ -15,12 +16,25 @@ def _own_state(monkeypatch, tmp_path):
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, arguments)
+    return CliRunner().invoke(application(), arguments)
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status", "logs", "doctor", "top", "trace"])
 def test_every_command_has_help(command):
     assert run(command, "--help").exit_code == 0
+
+
+def test_of_a_command_only_its_file_is_loaded_and_every_command_has_one():
+    """The table that says which file to load is what the files register, in the order of the help."""
+    for file, commands in FILES.items():
+        for command in commands:
+            assert list(get_command(application(command)).commands) == list(commands), (file, command)
+    assert list(get_command(application()).commands) == [command for commands in FILES.values() for command in commands]
+
+
+def test_a_fault_may_not_last_longer_than_an_hour():
+    done = run("chaos", "add", "latency", "--on", "users", "--for", "2h")
+    assert str(done.exception) == "--for cannot be 2h; allowed: 1s to 1h"
 
 
 def test_status_of_nothing_is_exit_code_3_and_still_names_every_service():

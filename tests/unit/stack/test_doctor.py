@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from costlab.cli import app
+from costlab.cli import application
 from costlab.stack import binaries, doctor
 
 LOOKED_FOR = {
@@ -44,13 +44,13 @@ def test_a_state_folder_that_is_not_there_yet_lies_on_the_disk_of_its_nearest_pa
 
 
 def test_the_same_as_json_for_a_machine():
-    done = CliRunner().invoke(app, ["doctor", "--json"])
+    done = CliRunner().invoke(application(), ["doctor", "--json"])
     assert {finding["name"] for finding in json.loads(done.stdout)} == LOOKED_FOR
 
 
 def test_exit_code_3_where_the_local_stack_cannot_run(bare_machine, monkeypatch):
     monkeypatch.setattr(binaries, "_wheel", lambda package, pattern: [])
-    done = CliRunner().invoke(app, ["doctor"])
+    done = CliRunner().invoke(application(), ["doctor"])
     assert done.exit_code == 3
     assert "missing  Redis" in done.stdout
     assert "for: cache, job stream and flags" in done.stdout
