@@ -17,8 +17,10 @@ from costlab.lab.errors import LabError
 from costlab.lab.toml_file import Closed
 from costlab.stack import Stack
 
-# Tests, documents and other days change nothing about a run; that of the day itself stands in its result.
+# Tests, documents and other days change nothing about a run; that of the day itself stands in its result. What things
+# cost does not either: a bill can be worked out again.
 _CODE = ("costlab", "gateway", "services", "loadtests", "infra", "docker-compose.yml")
+_PRICES = "infra/prices/"
 _MACHINE = ("host", "system", "kernel", "cpu", "cores", "python", "versions", "target")
 _PACKAGES = ("costlab", "flask", "gunicorn", "psycopg2-binary", "redis", "numpy", "plotly")
 
@@ -26,7 +28,8 @@ _PACKAGES = ("costlab", "flask", "gunicorn", "psycopg2-binary", "redis", "numpy"
 class Environment(Closed):
     """``commit`` is None outside a git clone; ``dirty``: files differed from that commit.
 
-    ``code``: SHA-256 of every file that takes part in a run, committed or not (None in results of format 1).
+    ``code``: SHA-256 of every file that takes part in a run, committed or not, but what things cost (None in results of
+    format 1).
     """
 
     host: str
@@ -72,9 +75,10 @@ def code(root: Path = ROOT) -> str:
     digest = hashlib.sha256()
     for name in _CODE:
         for path in sorted([root / name, *(root / name).rglob("*")]):
-            if path.is_file() and path.suffix != ".pyc":
+            relative = path.relative_to(root).as_posix()
+            if path.is_file() and path.suffix != ".pyc" and not relative.startswith(_PRICES):
                 content = path.read_bytes()
-                digest.update(f"{path.relative_to(root)} {len(content)}\n".encode() + content)
+                digest.update(f"{relative} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 

@@ -84,6 +84,13 @@ def load_sheet(name: str, folder: Path = PRICES) -> Sheet:
     return sheet
 
 
+def check(folder: Path = PRICES) -> None:
+    """LabError if a file that a bill reads cannot be used: said before a run, not after it."""
+    load_assumptions(folder)
+    for name in sheet_names(folder):
+        load_sheet(name, folder)
+
+
 def load_assumptions(folder: Path = PRICES) -> Assumptions:
     """The assumptions every bill starts from."""
     return read(folder / f"{_ASSUMPTIONS}.toml", Assumptions)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from costlab.lab import environment, experiment, noise, quiet, result, resuming, runner
+from costlab.lab import environment, experiment, noise, price_sheet, quiet, result, resuming, runner
 from costlab.lab.block import Block
 from costlab.lab.catalogue import Day
 from costlab.lab.conclusion import conclude
@@ -88,6 +88,7 @@ def run_noise(day: Day, wish: Wish, place: Place) -> tuple[Path, Result]:
 
 def _begin(day: Day, wish: Wish, place: Place) -> Result:
     """All that is known of a run before its first block."""
+    price_sheet.check()
     declared = experiment.load(day.file).with_flags(wish.flags)
     form = declared.form(wish.quick)
     if wish.rounds is not None:
@@ -112,6 +113,7 @@ def _begin(day: Day, wish: Wish, place: Place) -> Result:
 def resume(day: Day, path: Path, place: Place) -> tuple[Path, Result]:
     """Go on with the run in ``path``, or LabError says why that would be another run."""
     stored = result.load(path)
+    price_sheet.check()
     resuming.check(stored, experiment.load(day.file), environment.describe(place.stack))
     start = stored.model_copy(
         update={"status": "running", "conclusion": None, "resumed": [*stored.resumed, result.now()]}
