@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from costlab.lab import guards, metrics, statistics, words
 from costlab.lab.bill import Bill, Difference, bill, break_even_words
@@ -17,8 +18,8 @@ DEFAULT_SHEET = "aws-fargate"
 
 
 class Conclusion(Closed):
-    """``brings`` and ``costs``: what clearly changed for the better and the worse. ``unclear``: what more rounds
-    would have to tell. ``caveats``: read them too.
+    """``brings`` and ``costs``: what clearly changed for the better and the worse. ``unclear``: what this run cannot
+    tell. ``caveats``: read them too.
     """
 
     verdict: Verdict
@@ -55,12 +56,17 @@ def conclude(
     primary = experiment.primary
     main = next(e for e in effects if (e.metric, e.variant) == (primary.metric, primary.variant))
     month = bill(experiment, blocks, DEFAULT_SHEET, load_assumptions(prices), seed, prices)
-    better, worse, unclear = _sides(effects, primary.variant)
-    if month is not None:
+    # Another variant may be spoilt without spoiling these two; its broken guards are among the caveats.
+    spoilt = guards.spoilt([block for block in counted if block.variant in (experiment.baseline, primary.variant)])
+    own = [one for one in effects if one.variant == primary.variant]
+    better, worse, unclear = _sides(own, _edges(experiment, floors or {}), spoilt)
+    if month is not None and spoilt:
+        unclear.append("the bill")
+    elif month is not None:
         side = _bill_side(month.differences[primary.variant])
         (better if side < 0 else worse if side > 0 else []).append(_bill_words(month.differences[primary.variant]))
     return Conclusion(
-        verdict=decide(primary, main, guards.spoilt(counted), quick, (floors or {}).get(primary.metric, 0.0)),
+        verdict=decide(primary, main, spoilt, quick, (floors or {}).get(primary.metric, 0.0)),
         effects=effects,
         bill=month,
         brings=better,
@@ -70,24 +76,41 @@ def conclude(
     )
 
 
-def _sides(effects: Sequence[Effect], variant: str) -> tuple[list[str], list[str], list[str]]:
-    """The effects that are clear of what matters, for the better and for the worse; those that are not clear."""
+def _edges(experiment: Experiment, floors: Mapping[str, float]) -> dict[str, float]:
+    """The smallest change that counts, by metric: what matters, or this machine's noise floor where that is larger."""
+    matters = {name: metrics.named(name).matters for name in experiment.metrics()}
+    matters[experiment.primary.metric] = experiment.primary.threshold()
+    return {name: max(share, floors.get(name, 0.0)) for name, share in matters.items()}
+
+
+def _sides(
+    effects: Sequence[Effect], edges: Mapping[str, float], spoilt: Sequence[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """The effects that are clear of what counts, for the better and for the worse; those that are not clear."""
     better, worse, unclear = [], [], []
     for one in effects:
         metric = metrics.named(one.metric)
-        if one.variant != variant or one.ratio is None:
+        if one.ratio is None:
             continue
-        low, high = one.low or 0.0, one.high or math.inf
-        edge = 1 + metric.matters
-        falls, rises = high < 1 / edge, low > edge
-        if not falls and not rises:
-            if low < 1 / edge or high > edge:
-                unclear.append(metric.label)
-            continue
-        good = falls == (metric.better == "lower")
-        line = f"{metric.label} {words.change(one.ratio)} ({words.figure(one.metric, one.before)} to "
-        (better if good else worse).append(f"{line}{words.figure(one.metric, one.after)})")
+        went = "unclear" if spoilt and not one.exact else _went(one, 1 + edges[one.metric])
+        if went == "unclear":
+            unclear.append(metric.label)
+        elif went != "nowhere":
+            line = f"{metric.label} {words.change(one.ratio)} ({words.figure(one.metric, one.before)} to "
+            side = better if went == metric.better else worse
+            side.append(f"{line}{words.figure(one.metric, one.after)})")
     return better, worse, unclear
+
+
+def _went(one: Effect, edge: float) -> Literal["lower", "higher", "nowhere", "unclear"]:
+    """Where the figure went, beyond ``edge`` or its inverse. One round has no interval: anything is possible."""
+    low = 0.0 if one.low is None else one.low
+    high = math.inf if one.high is None else one.high
+    if high < 1 / edge:
+        return "lower"
+    if low > edge:
+        return "higher"
+    return "nowhere" if low >= 1 / edge and high <= edge else "unclear"
 
 
 def _bill_side(difference: Difference) -> int:

@@ -90,7 +90,7 @@ def _verdict(result: Result, conclusion: Conclusion) -> str:
         f"measured {words.change(effect.ratio)}.</p>"
         f'<div class="sides"><div><h3>It brings</h3>{_list(conclusion.brings)}</div>'
         f"<div><h3>It costs</h3>{_list(conclusion.costs)}</div></div>"
-        f"<h3>Not clear: more rounds would tell</h3><p>{escape('; '.join(conclusion.unclear) or 'nothing')}</p>"
+        f"<h3>Not clear from this run</h3><p>{escape('; '.join(conclusion.unclear) or 'nothing')}</p>"
         f'<h3 class="soft">To keep in mind</h3>{_list(conclusion.caveats, "caveats soft")}</section>'
     )
 

@@ -1,0 +1,73 @@
+"""What a pattern brings and costs says the same as the verdict, and rests on the two variants that it compares."""
+
+import pytest
+
+from costlab.lab.conclusion import conclude
+from tests.unit.lab import synthetic
+
+DAY = synthetic.day_11()
+
+
+def deciding(metric, smallest_effect=None):
+    """Day 11, decided by another metric."""
+    primary = DAY.primary.model_copy(update={"metric": metric, "smallest_effect": smallest_effect})
+    return DAY.model_copy(update={"primary": primary, "secondary": [DAY.primary.metric, *DAY.secondary]})
+
+
+def concluded(blocks, declared=DAY, floors=None):
+    return conclude(declared, blocks, 7, quick=False, floors=floors or {})
+
+
+def about(lines, label):
+    return [line for line in lines if line.startswith(label)]
+
+
+def faster(by=0.10, **more):
+    return synthetic.rounds(6, ttl={"milliseconds": lambda i: 10 * (1 - by) + 0.01 * i, **more})
+
+
+def test_what_is_clear_of_what_matters_is_brought():
+    made = concluded(faster())
+    assert about(made.brings, "latency p50")
+    assert not about(made.unclear, "latency p50")
+
+
+def test_what_lies_within_the_noise_floor_is_neither_brought_nor_a_cost():
+    made = concluded(faster(), floors={"p50_ms": 0.30})
+    assert not about(made.brings + made.costs + made.unclear, "latency p50")
+
+
+def test_the_primary_brings_only_what_is_beyond_its_own_smallest_effect():
+    made = concluded(faster(), deciding("p50_ms", 0.30))
+    assert made.verdict.word == "REFUTED"
+    assert not about(made.brings, "latency p50")
+
+
+def test_where_guards_spoil_a_comparison_of_times_only_what_is_counted_is_clear():
+    made = concluded(faster(queries=700, dropped=5, cpu_ms=1.0), deciding("p50_ms"))
+    assert made.verdict.word == "INCONCLUSIVE"
+    assert about(made.unclear, "latency p50")
+    assert about(made.unclear, "CPU/request, services")
+    assert about(made.unclear, "the bill")
+    assert len(made.brings) == len(about(made.brings, "database queries/request")) == 1
+
+
+@pytest.mark.parametrize("rounds", [2, 6])
+def test_what_is_counted_and_comes_down_to_nought_is_brought(rounds):
+    made = concluded(synthetic.rounds(rounds, ttl={"queries": 0}))
+    assert about(made.brings, "database queries/request -100.0 %")
+    assert not about(made.unclear, "database queries/request")
+
+
+def test_one_round_of_what_is_timed_is_not_clear():
+    made = concluded(synthetic.rounds(1, ttl={"milliseconds": 5.0}))
+    assert about(made.unclear, "latency p50")
+
+
+def test_a_third_variant_that_is_spoilt_spoils_nothing_and_is_told_of():
+    declared = deciding("p50_ms")
+    declared = declared.model_copy(update={"variants": declared.variants | {"third": declared.variants["ttl"]}})
+    third = [synthetic.block(i, "third", dropped=5) for i in range(1, 7)]
+    made = concluded([*faster(), *third], declared)
+    assert made.verdict.word == "CONFIRMED"
+    assert any("planned requests never sent" in caveat for caveat in made.caveats)
