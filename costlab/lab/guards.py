@@ -30,7 +30,7 @@ def check(block: Block, limits: GuardLimits) -> list[Guard]:
     drift = abs(block.trend.change) if block.trend.drifting else 0.0
     return [
         _guard("dropped", block.dropped / planned, limits.dropped, spoils=True),
-        _guard("rate_error", 1 - block.answered_in_time / planned, limits.rate_error, spoils=True),
+        _guard("rate_error", (planned - block.answered_in_time) / planned, limits.rate_error, spoils=True),
         _guard("failed", block.failed_share, limits.failed, spoils=True),
         _guard("overlap", block.overlap_seconds / block.seconds, limits.overlap, spoils=False),
         _guard("trend", drift, MATTERS, spoils=False),

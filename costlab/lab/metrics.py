@@ -1,7 +1,8 @@
 """Every metric a day may name, and how it is read off a block.
 
-A metric is exact (counted: no test, its spread is shown) or timed (tested over rounds). Figures per request are per
-SUCCESSFUL request: retries, timeouts and shed work are charged to the survivors. A metric per service takes the
+A metric is exact (counted: no test, its spread is shown) or tested over rounds: what is timed, and what is counted but
+left to chance, as the share that a limiter admits depends on where in its window a block begins. Figures per request
+are per SUCCESSFUL request: retries, timeouts and shed work are charged to the survivors. A metric per service takes the
 service's name after a dot: cpu_ms_per_request.gateway.
 """
 
@@ -189,7 +190,6 @@ _ALL = (
         "requests the rate limiter admitted",
         "",
         _share("costlab_rate_limit_decisions_total", "admitted"),
-        exact=True,
         better="higher",
     ),
     Metric(

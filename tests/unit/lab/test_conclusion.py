@@ -1,7 +1,12 @@
 """What a pattern brings and costs says the same as the verdict, and rests on the two variants that it compares."""
 
+import random
+
 import pytest
 
+from costlab.lab import experiment as experiments
+from costlab.lab import guards, noise
+from costlab.lab.catalogue import find
 from costlab.lab.conclusion import conclude
 from tests.unit.lab import synthetic
 
@@ -71,3 +76,43 @@ def test_a_third_variant_that_is_spoilt_spoils_nothing_and_is_told_of():
     made = concluded([*faster(), *third], declared)
     assert made.verdict.word == "CONFIRMED"
     assert any("planned requests never sent" in caveat for caveat in made.caveats)
+
+
+@pytest.mark.parametrize(("late", "kept"), [(1, True), (2, False)])
+def test_as_many_late_answers_as_the_limit_allows_are_no_broken_guard(late, kept):
+    block = synthetic.block(1, "off", requests=100, answered_in_time=100 - late)
+    found = {guard.name: guard.kept for guard in guards.check(block, DAY.guards)}
+    assert found["rate_error"] is kept
+
+
+def limited(declared, rounds, chance):
+    """Blocks of day 10: 100 requests in a second of which an edge of the clock's seconds comes after a share f."""
+
+    def admitted(variant):
+        f = chance.random()
+        windowed = min(20, round(100 * f)) + min(20, round(100 * (1 - f)))
+        return 20 if variant == "sliding_log" else windowed
+
+    def counters(variant):
+        number = admitted(variant)
+        counter = "gateway costlab_rate_limit_decisions_total"
+        return {f'{counter}{{outcome="admitted"}}': number, f'{counter}{{outcome="refused"}}': 100 - number}
+
+    return [
+        synthetic.block(i, name, requests=100, counters=counters(name))
+        for i in range(1, rounds + 1)
+        for name in declared.names()
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_window_that_begins_anywhere_differs_from_itself_and_yet_from_a_sliding_log(seed):
+    day = experiments.load(find("10").file)
+    day = day.model_copy(update={"variants": {name: day.variants[name] for name in ("fixed_window", "sliding_log")}})
+    chance, twins = random.Random(seed), noise.twins(day)
+    blocks = limited(twins, noise.form(day.rounds).count, chance)
+    aa = synthetic.result(blocks, conclude(twins, blocks, seed, quick=False, floors={}))
+    floors = noise.of(aa).floors
+    assert 0.02 < floors["admitted_share"] < 0.6
+    blocks = limited(day, day.rounds.count, chance)
+    assert conclude(day, blocks, seed, quick=False, floors=floors).verdict.word == "CONFIRMED"
