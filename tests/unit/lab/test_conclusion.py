@@ -8,6 +8,7 @@ from costlab.lab import experiment as experiments
 from costlab.lab import guards, noise
 from costlab.lab.catalogue import find
 from costlab.lab.conclusion import conclude
+from costlab.lab.effect import effect
 from tests.unit.lab import synthetic
 
 DAY = synthetic.day_11()
@@ -116,3 +117,18 @@ def test_a_window_that_begins_anywhere_differs_from_itself_and_yet_from_a_slidin
     assert 0.02 < floors["admitted_share"] < 0.6
     blocks = limited(day, day.rounds.count, chance)
     assert conclude(day, blocks, seed, quick=False, floors=floors).verdict.word == "CONFIRMED"
+
+
+def test_day_12_compares_no_latencies_of_variants_that_fail_at_different_rates_and_has_a_verdict():
+    day = experiments.load(find("12").file)
+    blocks = [
+        synthetic.block(i, name, requests=960, failed=failed, guards=[], milliseconds=slow + i)
+        for i in range(1, 11)
+        for name, failed, slow in (("off", 140, 400.0), ("breaker", 180, 10.0), ("client_throttle", 150, 400.0))
+    ]
+    blocks = [block.model_copy(update={"guards": guards.check(block, day.guards)}) for block in blocks]
+    made = conclude(day, blocks, 7, quick=False, floors={})
+    assert "error rates differ" in made.effect("p50_ms", "breaker").refused
+    assert made.effect(day.primary.metric, day.primary.variant).ratio is not None
+    assert "spoilt" not in made.verdict.reason
+    assert effect(day, blocks, "timely_per_second", "breaker", 7).p is not None
