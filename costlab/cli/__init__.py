@@ -10,7 +10,7 @@ import typer
 
 from costlab.failure import Failure
 
-# The commands of each file, in the order of the help.
+# The commands of each file.
 FILES = {
     "stack": ("up", "down", "restart", "status", "logs", "doctor"),
     "flags": ("flags",),

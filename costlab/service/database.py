@@ -5,19 +5,24 @@
         cursor.execute(...)
 
 A database that cannot be reached or does not answer in time becomes a 503; nothing waits beyond the request's
-deadline. A statement outside a transaction is sent once more when the connection it used turned out to be dead.
+deadline (client_timeout.py). A statement outside a transaction is sent once more when the connection it used turned out
+to be dead; one that must not take effect twice (``again=False``) only when that was known before it was sent.
 """
 
 import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
 
 from costlab.service import context, metrics
+from costlab.service.client_timeout import ClientTimeout, TimedOut
 from costlab.service.connection_pool import ConnectionPool, PoolTimeout
 from costlab.service.fault_edges import NO_EDGE, Edge
 from costlab.service.fault_kinds.effects import Answer, Break
@@ -27,32 +32,34 @@ from costlab.service.tracing import SpanKind, Tracing
 
 CONNECT_SECONDS = 3
 STATEMENT_SECONDS = 10
+ROLLBACK_SECONDS = 1
 _LOST = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
 class CountingCursor(cursor):
-    """A cursor that counts each statement sent, and before that passes the faults of ``edge``."""
+    """A cursor that counts each statement sent, and before that passes the faults of ``edge``; bounded in time."""
 
-    edge = NO_EDGE
+    edge: Edge
+    timeout: ClientTimeout
 
     def execute(self, query: str, vars: Sequence[Any] | dict[str, Any] | None = None) -> None:
         if self.edge.active:
             self._meet()
         metrics.DB_QUERIES.inc()
-        super().execute(query, vars)
+        with self.timeout.within(self.connection, _left()):
+            super().execute(query, vars)
 
     def copy_expert(self, sql: str, file: Any, size: int = 8192) -> None:
         if self.edge.active:
             self._meet()
         metrics.DB_QUERIES.inc()
-        super().copy_expert(sql, file, size)
+        with self.timeout.within(self.connection, _left()):
+            super().copy_expert(sql, file, size)
 
     def _meet(self) -> None:
         """As the server would: a statement that takes too long is cancelled, a refused one has a code."""
-        request = context.current()
-        remaining = request.remaining() if request is not None else None
         try:
-            effect = self.edge.meet(STATEMENT_SECONDS if remaining is None else min(STATEMENT_SECONDS, remaining))
+            effect = self.edge.meet(_left())
         except TimeoutError as error:
             raise psycopg2.errors.QueryCanceled("canceling statement due to an injected fault") from error
         if isinstance(effect, Break):
@@ -67,7 +74,8 @@ class Database:
 
     def __init__(self, dsn: str, flags: Flags, tracing: Tracing, application: str, edge: Edge = NO_EDGE) -> None:
         self._dsn = dsn
-        self._cursor = type("FaultyCursor", (CountingCursor,), {"edge": edge})
+        self._timeout = ClientTimeout()
+        self._cursor = type("BoundedCursor", (CountingCursor,), {"edge": edge, "timeout": self._timeout})
         self._tracing = tracing
         self._application = application
         self._pool = ConnectionPool(
@@ -77,16 +85,21 @@ class Database:
             lambda: 0 if flags["db.pool"] == "none" else flags["db.pool"],
         )
 
-    def query(self, statement: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> list[tuple[Any, ...]]:
-        """The rows of one statement, committed at once."""
+    def query(
+        self, statement: str, parameters: Sequence[Any] | dict[str, Any] = (), again: bool = True
+    ) -> list[tuple[Any, ...]]:
+        """The rows of one statement, committed at once. ``again``: whether it may take effect twice."""
         for _ in range(2):
-            reused = False
+            reused = sent = False
             try:
                 with self._lend() as (link, reused):
+                    if not again:
+                        _refuse_dead(link)
+                    sent = True
                     return self._rows(link, statement, parameters)
             except _LOST as error:
-                self._pool.clear()
-                if not reused or _is_timeout(error):
+                self._forget(error)
+                if not reused or _is_timeout(error) or (sent and not again):
                     raise _unavailable(error) from error
         raise Unavailable("The database dropped the connection twice.", headers={"Retry-After": "1"})
 
@@ -99,14 +112,11 @@ class Database:
                 self._tracing.child("postgres transaction", SpanKind.CLIENT, _SYSTEM),
             ):
                 link.autocommit = False
-                try:
-                    with link, link.cursor() as statements:
-                        yield statements
-                finally:
-                    if not link.closed:
-                        link.autocommit = True
+                with self._all_or_nothing(link), link.cursor() as statements:
+                    yield statements
+                link.autocommit = True
         except _LOST as error:
-            self._pool.clear()
+            self._forget(error)
             raise _unavailable(error) from error
 
     def ping(self) -> None:
@@ -122,11 +132,26 @@ class Database:
         return self._open()
 
     @contextmanager
-    def _lend(self) -> Iterator[tuple[connection, bool]]:
-        request = context.current()
-        remaining = request.remaining() if request is not None else None
+    def _all_or_nothing(self, link: connection) -> Iterator[None]:
         try:
-            with self._pool.lend(STATEMENT_SECONDS if remaining is None else remaining) as lent:
+            yield
+            with self._timeout.within(link, _left()):
+                link.commit()
+        except BaseException:
+            # The connection is given up; if that cannot be said to the server, it will find out.
+            with suppress(*_LOST), self._timeout.within(link, ROLLBACK_SECONDS):
+                link.rollback()
+            raise
+
+    def _forget(self, error: Exception) -> None:
+        """Where one connection is dead, others are likely to be; one that is late says nothing of them."""
+        if not _is_timeout(error):
+            self._pool.clear()
+
+    @contextmanager
+    def _lend(self) -> Iterator[tuple[connection, bool]]:
+        try:
+            with self._pool.lend(_left()) as lent:
                 yield _checked(lent)
         except PoolTimeout as error:
             raise Unavailable(f"No database connection came free: {error}.", headers={"Retry-After": "1"}) from error
@@ -142,6 +167,10 @@ class Database:
             return statements.fetchall() if statements.description else []
 
     def _open(self) -> connection:
+        left = _left()
+        return self._connect() if left >= CONNECT_SECONDS else _within(left, self._connect)
+
+    def _connect(self) -> connection:
         link = psycopg2.connect(
             self._dsn,
             cursor_factory=self._cursor,
@@ -166,6 +195,44 @@ def array(values: Iterable[int]) -> str:
 _SYSTEM = {"db.system.name": "postgresql"}
 
 
+def _left() -> float:
+    """Seconds that the call at hand may take."""
+    request = context.current()
+    remaining = request.remaining() if request is not None else None
+    return STATEMENT_SECONDS if remaining is None else min(STATEMENT_SECONDS, remaining)
+
+
+def _within(seconds: float, connect: Callable[[], connection]) -> connection:
+    """Connect from another thread, which may be left behind: libpq's own timeout has at least two whole seconds."""
+    opening: Future[connection] = Future()
+
+    def work() -> None:
+        try:
+            opening.set_result(connect())
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits is to have it
+            opening.set_exception(error)
+
+    threading.Thread(target=work, name="connect", daemon=True).start()
+    try:
+        return opening.result(seconds)
+    except FutureTimeout:
+        opening.add_done_callback(_close)
+        raise TimedOut(f"no connection within {seconds:.3f} s") from None
+
+
+def _close(opened: "Future[connection]") -> None:
+    if opened.exception() is None:
+        opened.result().close()
+
+
+def _refuse_dead(link: connection) -> None:
+    """InterfaceError when an idle connection has hung up or has said something unasked, which is mostly why it will."""
+    with socket.socket(fileno=os.dup(link.fileno())) as other, suppress(BlockingIOError):
+        with suppress(ConnectionError):
+            other.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        raise psycopg2.InterfaceError("the server has closed the connection")
+
+
 def _checked(lent: tuple[connection, bool]) -> tuple[connection, bool]:
     link, _ = lent
     if link.info.transaction_status != TRANSACTION_STATUS_IDLE:
@@ -174,7 +241,7 @@ def _checked(lent: tuple[connection, bool]) -> tuple[connection, bool]:
 
 
 def _is_timeout(error: Exception) -> bool:
-    return isinstance(error, psycopg2.errors.QueryCanceled)
+    return isinstance(error, psycopg2.errors.QueryCanceled | TimedOut)
 
 
 def _unavailable(error: Exception) -> Unavailable:

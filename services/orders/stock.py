@@ -90,7 +90,7 @@ class StockRoom:
     def _write(self, product_id: int, seen: _Row, stock: int) -> _Row | None:
         if not 0 <= stock <= MAX_STOCK:
             raise Conflict(f"There are {seen.stock} of product {product_id}; it holds 0 to {MAX_STOCK:,}.")
-        rows = self._database.query(_WRITE, [stock, product_id, seen.version])
+        rows = self._database.query(_WRITE, [stock, product_id, seen.version], again=False)
         self._attempts["written" if rows else "conflict",].inc()
         return _Row(*rows[0]) if rows else None
 

@@ -36,7 +36,7 @@ class UserStore:
 
     def add(self, name: str, email: str) -> User | None:
         """The new user, or None when somebody has that address."""
-        rows = self._database.query(_ADD, [name, email])
+        rows = self._database.query(_ADD, [name, email], again=False)
         return _user(rows[0]) if rows else None
 
 

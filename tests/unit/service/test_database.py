@@ -1,6 +1,8 @@
 """PostgreSQL through the kit: counted, bounded in time, healed after a dropped connection, all or nothing."""
 
+import socket
 import time
+from contextlib import contextmanager
 
 import psycopg2
 import pytest
@@ -109,11 +111,86 @@ def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(open_datab
     assert refused.value.headers == {"Retry-After": "1"}
 
 
-def test_waiting_for_a_connection_ends_with_the_requests_deadline(open_database):
-    database = open_database(**{"db.pool": 1})
-    context.enter(context.Request("id", deadline=time.monotonic() + 0.05))
+@contextmanager
+def a_request_of(seconds):
+    """The block is a request that has ``seconds`` left; whatever it waits for, it has ended long before LATE."""
+    started = time.monotonic()
+    context.enter(context.Request("id", deadline=started + seconds))
     try:
-        with database.transaction(), pytest.raises(Unavailable, match="No database connection came free"):
-            database.query("select 1")
+        yield
     finally:
         context.enter(None)
+    assert time.monotonic() - started < LATE
+
+
+# Statements that are to be cut off would take this long.
+LATE = 8
+
+
+def test_waiting_for_a_connection_ends_with_the_requests_deadline(open_database):
+    database = open_database(**{"db.pool": 1})
+    refused = pytest.raises(Unavailable, match="No database connection came free")
+    with database.transaction(), a_request_of(0.05), refused:
+        database.query("select 1")
+
+
+def test_a_statement_that_outlasts_the_request_is_cut_off_and_the_next_one_is_answered(open_database):
+    database = open_database()
+    database.query("select 1")
+    with a_request_of(0.3), pytest.raises(Unavailable, match="did not answer in time"):
+        database.query("select pg_sleep(%s)", [LATE])
+    assert database.query("select 1") == [(1,)]
+
+
+def test_a_commit_that_outlasts_the_request_is_cut_off(open_database):
+    database = open_database()
+    database.query("create table slow (a int)")
+    database.query(
+        f"create function slow() returns trigger language plpgsql as 'begin perform pg_sleep({LATE}); return null; end'"
+    )
+    database.query(
+        "create constraint trigger slow after insert on slow deferrable initially deferred "
+        "for each row execute function slow()"
+    )
+    late = pytest.raises(Unavailable, match="did not answer in time")
+    with a_request_of(0.5), late, database.transaction() as statements:
+        statements.execute("insert into slow values (1)")
+    assert database.query("select 1") == [(1,)]
+
+
+def test_a_server_that_takes_connections_and_says_nothing_holds_nobody_beyond_the_deadline(open_database):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = open_database(f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none")
+        with a_request_of(0.2), pytest.raises(Unavailable, match="did not answer in time"):
+            database.query("select 1")
+
+
+def test_a_request_whose_time_is_over_sends_nothing(open_database):
+    database = open_database()
+    database.query("create table late (a int)")
+    with a_request_of(0), pytest.raises(Unavailable, match="did not answer in time"):
+        database.query("insert into late values (1)")
+    assert database.query("select count(*) from late") == [(0,)]
+
+
+def test_what_must_not_take_effect_twice_is_sent_again_only_if_the_connection_was_known_to_be_dead(
+    open_database, monkeypatch
+):
+    database, killer = open_database(), open_database()
+    database.query("create table twice (a int)")
+    insert = "insert into twice values (1)"
+    killer.query("select pg_terminate_backend(%s, 5000)", [database.query("select pg_backend_pid()")[0][0]])
+    database.query(insert, again=False)
+    assert database.query("select count(*) from twice") == [(1,)]
+
+    really = Database._rows
+
+    def answer_is_lost(self, link, *arguments):
+        really(self, link, *arguments)
+        raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(Database, "_rows", answer_is_lost)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        database.query(insert, again=False)
+    monkeypatch.undo()
+    assert database.query("select count(*) from twice") == [(2,)]
