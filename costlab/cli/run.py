@@ -140,7 +140,10 @@ def _refuse(options: dict[str, object]) -> None:
 
 
 def _unfinished(day: str, path: Path | None) -> tuple[catalogue.Day, Path]:
-    """The run to go on with: the one named, in either place, or the day's latest that is not complete."""
+    """The run to go on with: the one named, in either place, or the day's latest that is not complete.
+
+    A run comes before its noise run, which has the same name and is gone on with first (session.py).
+    """
     path = Path(day) if path is None and day.endswith(".json") else path
     if path is not None:
         found = catalogue.find(result.load(path).day)
@@ -148,7 +151,9 @@ def _unfinished(day: str, path: Path | None) -> tuple[catalogue.Day, Path]:
             raise LabError(f"{path} is a run of {found.slug}, not of day {day}")
         return found, path
     found = catalogue.find(day)
-    for path in sorted((result.RUNS / found.slug).glob("*.json"), reverse=True):
+    folders = [result.RUNS / noise.FOLDER / found.slug, result.RUNS / found.slug]
+    kept = [(path.name, number, path) for number, folder in enumerate(folders) for path in folder.glob("*.json")]
+    for _, _, path in sorted(kept, reverse=True):
         if result.load(path).status != "complete":
             return found, path
     raise LabError(f"no run of {found.slug} in {result.RUNS / found.slug} is left unfinished")

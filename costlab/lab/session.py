@@ -61,29 +61,31 @@ def run_day(day: Day, wish: Wish, place: Place) -> tuple[Path, Result]:
     """Run ``day`` and return the result and its file. An interrupted or failed run leaves its finished blocks there."""
     start = _begin(day, wish, place)
     floor = noise.today(day, start, place.runs)
-    if wish.noise or (wish.noise is None and floor is None and not wish.quick):
-        place.listener.said("first the noise floor of this machine today: the baseline against itself")
-        _, measured = run_noise(day, wish, place)
-        if why := noise.spoilt(measured):
-            place.listener.said(f"no noise floor: {'; '.join(why)}")
-        else:
-            floor = noise.of(measured)
-        start = start.model_copy(update={"started": result.now()})
-    if floor is not None:
-        place.listener.said(noise.line(floor))
-    path = result.path_for(day, start.started, place.runs)
-    return path, _carry_out(start.model_copy(update={"noise": floor}), path, place)
+    first = wish.noise or (wish.noise is None and floor is None and not wish.quick)
+    start = start.model_copy(update={"noise": floor, "awaits_floor": bool(first)})
+    return _go(day, start, result.path_for(day, start.started, place.runs), place)
 
 
 def run_noise(day: Day, wish: Wish, place: Place) -> tuple[Path, Result]:
     """Run the baseline of ``day`` against itself; the result says what this machine reports for no change at all."""
-    begun = _begin(day, wish, place)
-    declared, form = noise.twins(begun.experiment), noise.form(begun.form)
-    start = begun.model_copy(
-        update={"twins": True, "experiment": declared, "form": form, "planned_blocks": 2 * form.count}
-    )
+    start = _twins(_begin(day, wish, place))
     path = result.path_for(day, start.started, place.runs / noise.FOLDER)
     return path, _carry_out(start, path, place)
+
+
+def resume(day: Day, path: Path, place: Place) -> tuple[Path, Result]:
+    """Go on with the run in ``path``, or LabError says why that would be another run."""
+    stored = result.load(path)
+    price_sheet.check()
+    resuming.check(stored, experiment.load(day.file), environment.describe(place.stack))
+    start = stored.model_copy(
+        update={"status": "running", "conclusion": None, "resumed": [*stored.resumed, result.now()]}
+    )
+    place.listener.said(
+        f"going on with the {'noise ' if stored.twins else ''}run of {stored.started}: "
+        f"{len(start.blocks)} of {start.planned_blocks} blocks are there already"
+    )
+    return _go(day, start, path, place)
 
 
 def _begin(day: Day, wish: Wish, place: Place) -> Result:
@@ -110,21 +112,49 @@ def _begin(day: Day, wish: Wish, place: Place) -> Result:
     )
 
 
-def resume(day: Day, path: Path, place: Place) -> tuple[Path, Result]:
-    """Go on with the run in ``path``, or LabError says why that would be another run."""
-    stored = result.load(path)
-    price_sheet.check()
-    resuming.check(stored, experiment.load(day.file), environment.describe(place.stack))
-    start = stored.model_copy(
-        update={"status": "running", "conclusion": None, "resumed": [*stored.resumed, result.now()]}
-    )
-    place.listener.said(f"{len(start.blocks)} of {start.planned_blocks} blocks are there already")
+def _twins(start: Result) -> Result:
+    """The A/A run of a run: of the same time, seed and flags."""
+    declared, form = noise.twins(start.experiment), noise.form(start.form)
+    update = {"twins": True, "experiment": declared, "form": form, "planned_blocks": 2 * form.count}
+    return start.model_copy(update=update | {"noise": None, "awaits_floor": False})
+
+
+def _go(day: Day, start: Result, path: Path, place: Place) -> tuple[Path, Result]:
+    """The noise floor, if it is still to be measured, then the run itself."""
+    if start.awaits_floor:
+        start = _with_floor(day, start, path, place)
+    if start.noise is not None:
+        place.listener.said(noise.line(start.noise))
     return path, _carry_out(start, path, place)
+
+
+def _with_floor(day: Day, start: Result, path: Path, place: Place) -> Result:
+    """``start`` with the noise floor, measured now. Its file is there first, so that --resume finds seed and rounds."""
+    place.listener.said("first the noise floor of this machine today: the baseline against itself")
+    floor_path, new = result.path_for(day, start.started, place.runs / noise.FOLDER), not path.exists()
+    result.save(start, path)
+    try:
+        measured = _floor_run(day, start, floor_path, place)
+    except BaseException as error:
+        _leave(start, [], path, error, worth=not new or floor_path.exists())
+        raise
+    if why := noise.spoilt(measured):
+        place.listener.said(f"no noise floor: {'; '.join(why)}")
+        return start.model_copy(update={"awaits_floor": False})
+    return start.model_copy(update={"awaits_floor": False, "noise": noise.of(measured)})
+
+
+def _floor_run(day: Day, start: Result, path: Path, place: Place) -> Result:
+    """The A/A run in ``path``: as it is, gone on with, or begun."""
+    if not path.exists():
+        return _carry_out(_twins(start), path, place)
+    stored = result.load(path)
+    return stored if stored.status == "complete" else resume(day, path, place)[1]
 
 
 def _carry_out(start: Result, path: Path, place: Place) -> Result:
     """Execute what of the plan is missing. The file holds every finished block at any time, so a kill loses one."""
-    blocks = list(start.blocks)
+    blocks, new = list(start.blocks), not path.exists()
     result.forget_halves(path)
     result.save(start, path)
     place.listener.begun(start.experiment, start.form)
@@ -139,16 +169,22 @@ def _carry_out(start: Result, path: Path, place: Place) -> Result:
     try:
         _execute(start, place, keep)
     except BaseException as error:
-        if not blocks:
-            path.unlink()
-            raise
-        status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-        result.save(_so_far(start, blocks, status), path)
-        place.listener.said(f"{len(blocks)} finished blocks are saved in {path}; --resume goes on with them")
+        if _leave(start, blocks, path, error, worth=bool(blocks) or not new):
+            place.listener.said(f"{len(blocks)} finished blocks are saved in {path}; --resume goes on with them")
         raise
     finished = _so_far(start, blocks, "complete")
     result.save(finished, path)
     return finished
+
+
+def _leave(start: Result, blocks: list[Block], path: Path, error: BaseException, *, worth: bool) -> bool:
+    """Leave a run that has ended before its time as one to go on with; no file if it is not ``worth`` that."""
+    if not worth:
+        path.unlink()
+        return False
+    status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+    result.save(_so_far(start, blocks, status), path)
+    return True
 
 
 def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None:

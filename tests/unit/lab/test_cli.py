@@ -107,3 +107,9 @@ def test_the_latest_unfinished_run_is_found_and_a_complete_one_is_not_resumed(co
     assert "no local stack is up" in str(costlab("run", "11", "--resume").exception)
     assert "no local stack is up" in str(costlab("run", unfinished, "--resume").exception)
     assert "not of day 11" not in str(costlab("run", "11", unfinished, "--resume").exception)
+
+
+def test_a_noise_run_that_was_interrupted_is_found_too(costlab, stored):
+    path = stored.parents[1] / "noise" / stored.parent.name / stored.name
+    result.save(synthetic.result(synthetic.rounds(1), status="interrupted"), path)
+    assert "no local stack is up" in str(costlab("run", "11", "--resume").exception)
