@@ -1,7 +1,7 @@
 // What every scenario shares: settings from `k6 run -e NAME=value`, arrival-rate options, and sending one request.
 // RATE is per second; SETTLE (not measured) and DURATION are written as 30s; SEED fixes the requests. GAP is the pause
-// between SETTLE and DURATION: DRAIN for the last answers, the rest for the costlab runner to read its probes. The
-// runner also sets RUN, VUS, TIMEOUT and TRAFFIC.
+// between SETTLE and DURATION: DRAIN for the last answers, the rest, which comes without SETTLE too, for the costlab
+// runner to read its probes. The runner also sets RUN, VUS, TIMEOUT and TRAFFIC.
 import { check } from 'k6';
 import exec from 'k6/execution';
 import http from 'k6/http';
@@ -57,7 +57,7 @@ function microseconds(length) {
 }
 
 export function options(thresholds) {
-  const begin = SETTLE > 0 ? Math.max(1, SETTLE) + GAP : 0;
+  const begin = (SETTLE > 0 ? Math.max(1, SETTLE) + DRAIN : 0) + GAP - DRAIN;
   const scenarios = { measure: stretch(DURATION, begin, '30s') };
   if (SETTLE > 0) scenarios.settle = stretch(SETTLE, 0, microseconds(DRAIN));
   return { scenarios, thresholds, discardResponseBodies: true, systemTags: ['name', 'status', 'scenario'] };

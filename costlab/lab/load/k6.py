@@ -7,7 +7,8 @@ send time (k6_samples.py says how). A slot that finds no free virtual user is dr
 generator would let it wait. k6 takes about 1.5 ms of CPU a request at 100/s, three times the built-in generator.
 
 Probes. A running k6 cannot be held up, so settle and measured stretch are two scenarios of one process, with a
-pause of 1.5 s between them: 0.5 s for the last answers of the settle stretch, the rest for `on_measure_start`. If
+pause of 1.5 s between them: 0.5 s for the last answers of the settle stretch, the rest for `on_measure_start`. Without
+a settle stretch the measured one starts 1 s after k6 is ready, and `on_measure_start` is called as k6 is started. If
 the callback takes longer, LoadResult.overlap_seconds says by how much, and counts read in it are short by that.
 `on_measure_end` follows k6's exit, which comes about 0.1 s after the last answer. Only if the lab itself is killed
 (SIGKILL) does k6 run on, to its planned end. While it runs, k6 counts nothing for us: progress tells phase and time.
@@ -118,7 +119,7 @@ class _Run:
         spec = self.spec
         progress = K6Progress(self.process.stderr, self.find_pid)
         if spec.settle_seconds == 0:
-            self.hooks.measure_started()
+            self._probe()
         self._follow(progress)
         self.hooks.measure_ended()
         if self.process.returncode != 0 or "measure" not in progress.starts:
@@ -137,7 +138,7 @@ class _Run:
             names=self.traffic.names,
             started_at=started_at,
             cpu_seconds=progress.cpu_seconds - self.cpu_before,
-            overlap_seconds=max(0.0, self.probed_at - started_at) if spec.settle_seconds else 0.0,
+            overlap_seconds=max(0.0, self.probed_at - started_at),
         )
 
     def _follow(self, progress: K6Progress) -> None:
@@ -148,6 +149,7 @@ class _Run:
                 raise LoadStopped("load: stopped before its end")
             progress.refresh()
             self._probe_between_the_scenarios(progress)
+            self._note_cpu(progress)
             done = progress.share_done(settle, seconds)
             if done and time.monotonic() >= next_report:
                 next_report = time.monotonic() + 1.0
@@ -157,9 +159,15 @@ class _Run:
     def _probe_between_the_scenarios(self, progress: K6Progress) -> None:
         settled = progress.starts.get("settle", math.inf) + max(_SHORTEST, self.spec.settle_seconds)
         if math.isnan(self.probed_at) and time.time() >= settled + _DRAIN:
-            self.hooks.measure_started()
-            self.probed_at = time.time()
-            progress.refresh()
+            self._probe()
+
+    def _probe(self) -> None:
+        self.hooks.measure_started()
+        self.probed_at = time.time()
+
+    def _note_cpu(self, progress: K6Progress) -> None:
+        """What k6 has used before the measured stretch: until then it makes virtual users and sends what settles."""
+        if "measure" not in progress.starts:
             self.cpu_before = progress.cpu_seconds
 
 

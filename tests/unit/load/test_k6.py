@@ -102,6 +102,26 @@ def test_probes_are_read_between_settle_and_measured_stretch():
 
 
 @needs_k6
+def test_without_a_settle_stretch_probes_are_read_before_the_first_request_too():
+    """As day 10 runs. Its second is charged with its own 50 requests, not with k6's start."""
+    seen: dict[str, int] = {}
+    with fake_server() as server:
+        hooks = {"on_measure_start": lambda: seen.update(start=len(server.received))}
+        result = run(server.url, hooks=hooks, settle_seconds=0, seconds=1)
+    assert (seen["start"], result.sent, result.overlap_seconds) == (0, 50, 0)
+    assert 0 < result.cpu_seconds < 0.5
+
+
+@needs_k6
+def test_probes_that_are_read_while_requests_are_sent_already_are_told_of():
+    """The first request is there: the callback returns after the start, whatever the machine is doing."""
+    with fake_server() as server:
+        hooks = {"on_measure_start": lambda: eventually(lambda: len(server.received) >= 10)}
+        result = run(server.url, hooks=hooks, settle_seconds=0, seconds=1)
+    assert 0.1 < result.overlap_seconds < 20
+
+
+@needs_k6
 def test_a_stall_with_too_few_virtual_users_drops_requests_and_says_how_many():
     with fake_server() as server:
         hooks = {"on_measure_start": lambda: server.pause(after=1.0, seconds=1)}
