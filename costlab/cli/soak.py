@@ -14,7 +14,7 @@ import typer
 from costlab.failure import Failure
 from costlab.lab.soak import Soak, Soaked
 from costlab.service.faults import SEEDS
-from costlab.stack import Stack, open_stack, ports
+from costlab.stack import Stack, StackError, binaries, open_stack, ports
 from costlab.stack.chaos import Chaos
 
 
@@ -30,7 +30,9 @@ def soak(
     first: Annotated[int, typer.Option(min=1, help="Begin with this one: --first 37 --sequences 1 repeats one.")] = 1,
     seconds_each: Annotated[float, typer.Option(min=1, max=60, help="What a sequence lasts.")] = 3.0,
     minutes: Annotated[float, typer.Option(min=0.1, help="It has failed when it is not through by then.")] = 15.0,
-    wire: Annotated[bool, typer.Option("--wire", help="Break the wire too: its stack goes through toxiproxy.")] = False,
+    wire: Annotated[
+        bool | None, typer.Option("--wire/--no-wire", help="Break the wire too; where toxiproxy is found, if not said.")
+    ] = None,
     target: Annotated[
         str, typer.Option(help="A stack that is up, local or compose; without, a local one of its own.")
     ] = "",
@@ -48,14 +50,24 @@ def soak(
     seed = random.randrange(SEEDS) if seed is None else seed  # noqa: S311
     # Ended from outside, no fault is left either.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    wire = not target and _wire(say) if wire is None else wire
     command = f"costlab chaos soak --seed {seed} --seconds-each {seconds_each:g}"
-    command += " --wire" * wire + f" --target {target}" * bool(target)
+    command += f" --target {target}" if target else " --wire" if wire else " --no-wire"
     say(f"seed {seed}: {sequences} sequences of {seconds_each:g} s; again: {command} --sequences {sequences}")
     with _stack(target, wire, say) as stack:
         soaked = Soak(stack, Chaos(stack), say, seconds_each, minutes).run(seed, first, sequences)
         if as_json:
             typer.echo(json.dumps(soaked.document(), indent=2))
         _tell(soaked, say, command)
+
+
+def _wire(say: Callable[[str], None]) -> bool:
+    try:
+        binaries.toxiproxy()
+    except StackError as error:
+        say(f"the wire is left whole: {error}")
+        return False
+    return True
 
 
 def _tell(soaked: Soaked, say: Callable[[str], None], command: str) -> None:

@@ -17,7 +17,7 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from costlab import cli
+from costlab.cli import application
 from costlab.failure import Failure
 from costlab.stack.chaos import Chaos, ChaosError
 from costlab.stack.process_faults import ProcessFaults
@@ -178,8 +178,8 @@ def test_restart_does_not_wait_for_a_pause(stack, chaos):
 @pytest.fixture
 def costlab(stack, monkeypatch):
     """``costlab("chaos", "kill", "users")``: as a person types it, on this stack."""
-    monkeypatch.setattr(cli.chaos, "open_stack", lambda _target: stack)
-    return lambda *words: CliRunner().invoke(cli.app, words)
+    monkeypatch.setattr("costlab.cli.chaos.open_stack", lambda _target: stack)
+    return lambda *words: CliRunner().invoke(application(), words)
 
 
 def test_pause_says_for_how_long_and_status_shows_it(stack, chaos, costlab):

@@ -7,7 +7,7 @@ import psycopg2
 import pytest
 from typer.testing import CliRunner
 
-from costlab import cli
+from costlab.cli import application
 from costlab.lab.soak import Soak
 from costlab.stack.chaos import Chaos
 
@@ -15,9 +15,9 @@ from costlab.stack.chaos import Chaos
 @pytest.fixture
 def soak(stack, monkeypatch):
     """``soak("--seed", "1")``: as a person types it, on this stack."""
-    monkeypatch.setattr(cli.soak, "open_stack", lambda *_words, **_more: stack)
+    monkeypatch.setattr("costlab.cli.soak.open_stack", lambda *_words, **_more: stack)
     words = ["chaos", "soak", "--target", "local", "--json"]
-    yield lambda *more: CliRunner().invoke(cli.app, [*words, *more])
+    yield lambda *more: CliRunner().invoke(application(), [*words, *more])
     assert Chaos(stack).status() == []
 
 

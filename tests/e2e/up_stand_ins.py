@@ -4,10 +4,10 @@ import os
 import sys
 from pathlib import Path
 
-from costlab import cli
+from costlab.cli import main, stack
 from costlab.stack.local import LocalStack
 
 state, topology = map(Path, sys.argv[1:])
-cli.stack.open_stack = lambda _target, **_options: LocalStack(state, os.environ, topology)
+stack.open_stack = lambda _target, **_options: LocalStack(state, os.environ, topology)
 sys.argv[1:] = ["up"]
-cli.main()
+main()
