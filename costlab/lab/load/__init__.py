@@ -15,10 +15,28 @@ from collections.abc import Callable
 from costlab.lab.load.hooks import Hooks
 from costlab.lab.load.k6 import find_k6, run_k6, run_k6_in_docker, scenario_of
 from costlab.lab.load.open_model import run_open_model
-from costlab.lab.load.spec import SAMPLE, LoadError, LoadResult, LoadSpec, LoadStopped, reachable_address
+from costlab.lab.load.spec import (
+    MOST_CONNECTIONS,
+    SAMPLE,
+    LoadError,
+    LoadResult,
+    LoadSpec,
+    LoadStopped,
+    reachable_address,
+)
 from costlab.lab.load.traffic import load_traffic
 
-__all__ = ["GENERATORS", "SAMPLE", "LoadError", "LoadResult", "LoadSpec", "LoadStopped", "find_k6", "run_load"]
+__all__ = [
+    "GENERATORS",
+    "MOST_CONNECTIONS",
+    "SAMPLE",
+    "LoadError",
+    "LoadResult",
+    "LoadSpec",
+    "LoadStopped",
+    "find_k6",
+    "run_load",
+]
 
 GENERATORS = ("auto", "k6", "k6-docker", "open-model")
 

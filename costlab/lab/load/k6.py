@@ -4,7 +4,8 @@ k6 is never bundled (AGPL): it is $K6, or found on PATH, or, only when asked for
 What runs is the scenario beside the traffic file (loadtests/browse.js for loadtests/traffic/browse.json), one
 process with GOMAXPROCS=1, executor constant-arrival-rate, so arrivals are uniform. Latency counts from the planned
 send time (k6_samples.py says how). A slot that finds no free virtual user is dropped at once, where the built-in
-generator would let it wait. k6 takes about 1.5 ms of CPU a request at 100/s, three times the built-in generator.
+generator would let it wait; LoadSpec says how many there are and what of a stall is cut. k6 takes about 1.5 ms of
+CPU a request at 100/s, three times the built-in generator.
 
 Probes. A running k6 cannot be held up, so settle and measured stretch are two scenarios of one process, with a
 pause of 1.5 s between them: 0.5 s for the last answers of the settle stretch, the rest for `on_measure_start`. Without

@@ -12,6 +12,7 @@ import numpy as np
 from costlab.failure import Failure
 
 Arrivals = Literal["uniform", "poisson"]
+MOST_CONNECTIONS = 500  # select() takes 1024 files
 
 # One row per request that was sent in the measured stretch.
 SAMPLE = np.dtype(
@@ -43,7 +44,11 @@ class LoadSpec:
     its planned time a request counts as failed (status 0).
     `connections`: the most requests under way at once. The built-in generator (default 128) keeps what is more in
     line, and drops a request that waited half of `timeout`. k6 drops one at once; by default it has virtual users for
-    half a second's requests and adds others, up to 128, as it drops.
+    two seconds' requests, 500 at most, and adds others, up to 128, as it drops.
+
+    What is cut. A stall of S seconds holds up rate x S requests, the longest for S: a mean of S²/2T over T seconds.
+    It shows whole as long as no request is dropped and S is below `timeout`. What was dropped, or given up after
+    `timeout`, counts as failed and is in no latency, so a longer stall shows in failures and hardly in the tail.
     """
 
     base_url: str
@@ -72,8 +77,11 @@ class LoadSpec:
         )
         _require(self.arrivals in ("uniform", "poisson"), "arrivals", self.arrivals, "uniform or poisson")
         _require(
-            self.connections is None or 1 <= self.connections <= 500, "connections", self.connections, "1 to 500"
-        )  # select() takes 1024 files
+            self.connections is None or 1 <= self.connections <= MOST_CONNECTIONS,
+            "connections",
+            self.connections,
+            f"1 to {MOST_CONNECTIONS}",
+        )
         _require(self.api_key.isascii() and self.api_key.isprintable(), "api_key", self.api_key, "printable ASCII")
         self.address()
 

@@ -223,6 +223,25 @@ def test_whoever_watches_hears_of_every_block(bench):
     assert made.listener.events[:4] == expected
 
 
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"seconds": 2}, None),
+        ({"seconds": 5}, 400),
+        ({"seconds": 60}, 500),
+        ({"seconds": 9, "on": "worker"}, None),
+    ],
+    ids=["as long as the generators' own", "longer", "more than there may be", "not in the way of requests"],
+)
+def test_a_stall_that_the_day_declares_finds_a_connection_for_every_request(bench, fault, expected):
+    planned = PlannedFault(**{"at": 0, "fault": "latency", "on": "users", "parameters": {"ms": 50}} | fault)
+    assert synthetic.day_11().load.rate == 80
+    load = Load(wait=lambda: eventually(lambda: made.chaos.added))
+    made = bench(load, experiment=synthetic.day_11().model_copy(update={"faults": [planned]}))
+    execute(made, rounds=1)
+    assert {spec.connections for spec in load.specs} == {expected}
+
+
 @pytest.fixture
 def broken_day():
     """A day whose users are slow from the start of each block on, and again."""

@@ -19,7 +19,7 @@ GENERATORS = [
 
 def measured(server: FakeServer, generator: str, seconds: float, settled=lambda: None, **more) -> Block:
     """A block of that load, as a run stores it."""
-    usual = {"traffic": BROWSE, "rate": 50, "settle_seconds": 0.5, "seed": 1, "api_key": "demo", "connections": 100}
+    usual = {"traffic": BROWSE, "rate": 50, "settle_seconds": 0.5, "seed": 1, "api_key": "demo"}
     load = run_load(LoadSpec(server.url, seconds=seconds, **usual | more), generator, on_measure_start=settled)
     rise = Rise(seconds, {}, synthetic.block(1, "off").queries, synthetic.QUIET, {"gateway": 0.1}, {}, "pss")
     return measure.block(Planned(1, "off", 1), seconds, load, rise, {}, synthetic.day_11().guards, cores=2)
