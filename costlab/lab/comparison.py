@@ -79,7 +79,8 @@ def refusals(first: Result, second: Result) -> Iterator[str]:
             yield f"the {name} is {one.status}" + ("" if one.conclusion else " and has no verdict")
     facts, others = _facts(first), _facts(second)
     for name, value in facts.items():
-        if value != others[name]:
+        # A flag that only one of two commits has says nothing of the other.
+        if name in others and value != others[name]:
             yield f"{name}: {_short(value)} against {_short(others[name])}"
 
 
@@ -102,6 +103,7 @@ def _facts(one: Result) -> dict[str, object]:
         "seconds of a block": one.form.block_seconds,
         "seconds of settling": one.form.settle_seconds,
         "state before a block": declared.state.model_dump(),
+        "faults": [{"at": fault.at} | fault.document() for fault in declared.faults],
         "generator": sorted({block.generator.split(" v")[0] for block in one.blocks}),
         "queries counted by": sorted({block.queries.source for block in one.blocks}),
         "memory counted as": sorted({block.memory_kind for block in one.blocks}),
@@ -111,12 +113,23 @@ def _facts(one: Result) -> dict[str, object]:
         "cores": one.environment.cores,
         "GiB of memory": round(one.environment.memory_bytes / 2**30),
         "system": one.environment.system,
-    }
+    } | {f"flag {name}": values for name, values in sorted(_around(one).items())}
+
+
+def _around(one: Result) -> dict[str, set[object]]:
+    """The values that blocks found of each flag their variant does not set."""
+    seen: dict[str, set[object]] = {}
+    for block in one.blocks:
+        for name in block.flags.keys() - one.experiment.variants[block.variant].flags.keys():
+            seen.setdefault(name, set()).add(block.flags[name])
+    return seen
 
 
 def _short(value: object) -> str:
+    if isinstance(value, set):
+        return _short(sorted(value, key=str))
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(map(_short, value)) or "none"
     if isinstance(value, dict):
         return "; ".join(f"{key} {_short(inside)}" for key, inside in value.items()) or "none"
     return f"{value}"

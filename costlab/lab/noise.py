@@ -3,7 +3,7 @@
 The baseline runs against itself, in blocks as long as those of the day and half as many rounds (six at least). Its
 floor for a metric is as far as the 95 % interval of that ratio reaches: -1.2 to +3.0 % is a floor of 3.0 %. A change of
 the day has to be clear of the larger of this and the effect it declared. Kept in runs/noise/DAY/; it holds for the
-date (UTC), machine, load and baseline it was measured with, and for blocks at least as long.
+date (UTC), machine, load, generator, faults and flags it was measured with, and for blocks at least as long.
 
 Trade-off: half a run more, once a day. Alternative: trust the interval alone, which knows nothing of what favours
 whoever comes second. Source: Kayenta and criterion measure a machine against itself in the same way.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from costlab.lab import guards, result, words
 from costlab.lab.catalogue import Day
-from costlab.lab.environment import Environment, machine
+from costlab.lab.environment import machine
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import Experiment, Form, Prediction
 from costlab.lab.result import Noise, Result
@@ -78,15 +78,16 @@ def _holds(measured: Result, wanted: Result) -> bool:
         measured.status == "complete"
         and not spoilt(measured)
         and measured.started[:10] == wanted.started[:10]
-        and _conditions(measured.experiment, measured.environment) == _conditions(wanted.experiment, wanted.environment)
+        and _conditions(measured) == _conditions(wanted)
         and measured.form.block_seconds <= wanted.form.block_seconds
         and set(wanted.experiment.metrics()) <= set(measured.experiment.metrics())
     )
 
 
-def _conditions(experiment: Experiment, environment: Environment) -> tuple:
-    baseline = experiment.variants[experiment.baseline]
-    return baseline.flags, experiment.load, experiment.state, machine(environment)
+def _conditions(one: Result) -> tuple:
+    declared, flags = one.experiment, one.experiment.variants[one.experiment.baseline].flags
+    around = {name: value for name, value in one.flags_before.items() if name not in flags}
+    return flags, around, declared.load, declared.state, declared.faults, one.generator, machine(one.environment)
 
 
 def line(noise: Noise) -> str:

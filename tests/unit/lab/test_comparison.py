@@ -9,6 +9,7 @@ from rich.console import Console
 from costlab.lab import comparison, result
 from costlab.lab.conclusion import conclude
 from costlab.lab.errors import LabError
+from costlab.lab.experiment import PlannedFault
 from tests.unit.lab import synthetic
 from tests.unit.lab.test_cli import costlab  # noqa: F401 - a fixture
 
@@ -80,6 +81,10 @@ OTHER_FLAGS = DAY.variants | {"ttl": DAY.variants["ttl"].model_copy(update={"fla
             "primary: db_queries_per_request, ttl",
         ),
         (_declared(primary=DAY.primary.model_copy(update={"smallest_effect": 0.5})), "threshold: 0.05 against 0.5"),
+        (
+            _declared(faults=[PlannedFault(at=1, seconds=2, fault="latency", on="users", parameters={"ms": 50})]),
+            "faults: none against at 1.0; fault latency; on users; parameters ms 50; ttl 2.0",
+        ),
     ],
 )
 def test_what_did_not_measure_the_same_is_refused_with_the_reason(changes, said):
@@ -100,6 +105,20 @@ def test_another_load_generator_is_refused_and_another_version_of_it_is_not():
     comparison.compare(by("k6 v1.8.1"), by("k6 v1.9.0"))
     with pytest.raises(LabError, match="generator: k6 against costlab open-model"):
         comparison.compare(by("k6 v1.8.1"), made())
+
+
+def with_flags(**flags):
+    """A result whose blocks found these flags beside those of their variants."""
+    one = made()
+    blocks = [block.model_copy(update={"flags": block.flags | flags}) for block in one.blocks]
+    return one.model_copy(update={"blocks": blocks})
+
+
+def test_other_flags_on_the_stack_are_refused_and_those_of_one_commit_alone_are_not():
+    first = with_flags(profiling="off", older=1)
+    comparison.compare(first, with_flags(profiling="off", newer=1))
+    with pytest.raises(LabError, match="flag profiling: off against cprofile"):
+        comparison.compare(first, with_flags(profiling="cprofile"))
 
 
 def test_every_reason_is_given_at_once():

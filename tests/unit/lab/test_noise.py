@@ -6,8 +6,11 @@ import pytest
 
 from costlab.lab import catalogue, noise, result, session
 from costlab.lab.conclusion import conclude
+from costlab.lab.experiment import PlannedFault
 from tests.unit.lab import killed_run, synthetic
 from tests.unit.lab.test_runner import Listener, Load
+
+FAULT = PlannedFault(at=1, seconds=2, fault="latency", on="users")
 
 
 def aa(ratios, **more):
@@ -64,7 +67,11 @@ def test_a_floor_of_the_day_and_machine_is_found(kept):
 def test_a_run_that_was_spoilt_has_no_floor(kept):
     blocks = [synthetic.block(1, "off"), synthetic.block(1, "off-again", dropped=5)]
     assert noise.spoilt(aa([1.0]).model_copy(update={"blocks": blocks})) == ["planned requests never sent"]
-    assert kept(blocks=blocks) is None
+    assert kept(blocks=blocks, planned_blocks=2) is None
+
+
+def test_flags_that_the_baseline_sets_itself_may_have_stood_otherwise_before(kept):
+    assert kept(flags_before={"gateway.reads": "cache_proxy"}) is not None
 
 
 @pytest.mark.parametrize(
@@ -75,8 +82,20 @@ def test_a_run_that_was_spoilt_has_no_floor(kept):
         {"environment": synthetic.environment().model_copy(update={"cores": 4})},
         {"form": synthetic.day_11().rounds},
         {"experiment": noise.twins(synthetic.day_11().with_flags({"http.pool_size": 3}))},
+        {"experiment": noise.twins(synthetic.day_11().model_copy(update={"faults": [FAULT]}))},
+        {"generator": "k6"},
+        {"flags_before": {"profiling": "cprofile"}},
     ],
-    ids=["yesterday", "unfinished", "another machine", "longer blocks", "another baseline"],
+    ids=[
+        "yesterday",
+        "unfinished",
+        "another machine",
+        "longer blocks",
+        "another baseline",
+        "another fault",
+        "another generator",
+        "other flags around it",
+    ],
 )
 def test_a_floor_of_other_conditions_does_not_hold(kept, more):
     assert kept(**more) is None
