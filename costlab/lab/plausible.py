@@ -4,6 +4,7 @@ A result file may have been edited, merged or damaged. What does not make sense 
 line that names the place, so that nothing that works with a result has to expect it.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,28 @@ if TYPE_CHECKING:
 
 # A month of nanoseconds; the largest figures of a run are bytes and unix times.
 LARGEST = 2.6e15
+# What is counted or used up in a block: never less than nothing.
+_AMOUNTS = {
+    "planned": True,
+    "sent": True,
+    "dropped": True,
+    "answered_in_time": True,
+    "statuses": True,
+    "bytes": True,
+    "series": True,
+    "overlap_seconds": True,
+    "cpu_seconds": True,
+    "memory_bytes": True,
+    "queries": {"by_role": True, "excluded": True, "statements": {"__all__": {"calls"}}},
+    "counters": True,
+    "time_wait": True,
+    "orders": True,
+}
 
 
 def oddity(result: "Result") -> str | None:
     """The first thing that cannot be, or None."""
-    return next((odd for odds in (_figures, _blocks, _noise, _conclusion) for odd in odds(result)), None)
+    return next((odd for odds in (_figures, _blocks, _noise, _conclusion, _whole) for odd in odds(result)), None)
 
 
 def _figures(result: "Result") -> Iterator[str]:
@@ -46,6 +64,9 @@ def _blocks(result: "Result") -> Iterator[str]:
         if block.variant not in result.experiment.variants:
             known = ", ".join(result.experiment.variants)
             yield f"blocks.{i}.variant is {block.variant!r}; allowed: {known}"
+        for place, value in _numbers(block.model_dump(include=_AMOUNTS), f"blocks.{i}"):
+            if value < 0:
+                yield f"{place} is {value:g}; allowed: 0 or more"
         for status in block.statuses:
             if not (status.isascii() and status.isdecimal() and len(status) <= 3):
                 yield f"blocks.{i}.statuses has {status!r}; allowed: HTTP statuses, and 0 for no answer"
@@ -102,3 +123,12 @@ def _conclusion(result: "Result") -> Iterator[str]:
             yield f"conclusion.bill.{place} is of {', '.join(keys) or 'nobody'}; it should be of {', '.join(wanted)}"
     if any(len(variant.curve) != len(CURVE) for variant in bill.variants.values()):
         yield f"conclusion.bill.variants: a curve does not have {len(CURVE)} points"
+
+
+def _whole(result: "Result") -> Iterator[str]:
+    counted = Counter((block.round, block.variant) for block in result.blocks if not block.repeated)
+    for (number, variant), times in counted.items():
+        if times > 1:
+            yield f"blocks has {times} blocks of {variant} in round {number}; allowed: 1"
+    if result.status == "complete" and counted.total() != result.planned_blocks:
+        yield f"status is complete, with {counted.total()} of {result.planned_blocks} planned blocks"
