@@ -50,7 +50,7 @@ def test_a_report_never_overwrites_its_result(costlab, stored):
 def test_a_price_follows_the_sheet_and_the_traffic_asked_for(costlab, stored):
     plain = json.loads(costlab("price", stored, "--json").stdout)
     other = json.loads(costlab("price", stored, "--sheet", "gcp", "--requests-per-user", "50", "--json").stdout)
-    assert plain["sheet_name"], other["sheet_name"] == ("aws-fargate", "gcp")
+    assert (plain["sheet_name"], other["sheet_name"]) == ("aws-fargate", "gcp")
     assert other["assumptions"]["requests_per_user"] == 50
     assert other["variants"]["off"]["usd"] < plain["variants"]["off"]["usd"]
 
