@@ -34,6 +34,13 @@ def test_the_more_days_are_tested_the_more_each_has_to_show():
     assert {line.verdict for line in lines} == {"INCONCLUSIVE (CONFIRMED alone; p 0.062 among 4 tested)"}
 
 
+def test_rounds_too_few_to_be_tested_are_said_to_be_and_do_not_count_among_the_tested():
+    lines = summary([outcome("a", 4), outcome("b", 6)])
+    assert lines[0].verdict == "CONFIRMED alone (4 rounds are too few to be tested)"
+    assert [line.p for line in lines] == [None, pytest.approx(2 / 2**6)]
+    assert lines[1].verdict == "CONFIRMED"
+
+
 def test_counted_metrics_are_not_tested_and_do_not_count_among_the_tested():
     lines = summary([outcome("a", 10), outcome("b", 2, "db_queries_per_request")])
     assert [(line.verdict, line.p is None) for line in lines] == [("CONFIRMED", False), ("CONFIRMED", True)]
