@@ -4,6 +4,7 @@ Charts are drawn by Plotly from one script file beside the reports of a folder, 
 """
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -19,6 +20,7 @@ from costlab.lab.conclusion import Conclusion
 from costlab.lab.guards import WORDS
 from costlab.lab.result import Result, write_whole
 from costlab.lab.table import assumed_words, bill_rows, bill_words
+from costlab.lab.tracker import whole
 
 SCRIPT = "plotly.min.js"
 _COLOURS = {"CONFIRMED": "#067647", "REFUTED": "#b42318", "INCONCLUSIVE": "#b54708"}
@@ -64,7 +66,8 @@ def _template() -> Template:
 
 def _head(result: Result) -> str:
     form = result.form
-    kind = ("A/A run, " if result.twins else "") + ("quick form" if result.quick else "full form")
+    kind = "quick form" if result.quick else "full form" if whole(result) else "shortened form"
+    kind = "A/A run" if result.twins else kind
     status = "" if result.status == "complete" else f" This run was {result.status}."
     return (
         f'<p class="soft">costlab, day {escape(result.day)}</p><h1>{escape(result.experiment.question)}</h1>'
@@ -174,7 +177,7 @@ def _bill(result: Result, bill: Bill, figures: dict[str, charts.Figure]) -> Iter
         ["total", *(words.dollars(variant.usd) for variant in own)],
         ["95 % interval", *(words.dollar_span(variant.low, variant.high) for variant in own)],
         ["of it when idle", *(words.dollars(variant.idle_usd) for variant in own)],
-        [f"total in steps of {given.vcpu_step:g} vCPU per service", *(words.dollars(v.in_steps_usd) for v in own)],
+        [f"total in steps of {given.vcpu_step:g} vCPU per replica", *(words.dollars(v.in_steps_usd) for v in own)],
     ]
     yield _section(
         f"The bill: USD per month, {bill.sheet.title}",
@@ -302,8 +305,16 @@ def _where(result: Result) -> str:
 
 
 def _command(result: Result) -> str:
-    quick = " --quick" if result.quick else ""
-    return f"costlab run {result.day[:2]}{quick} --rounds {result.form.count} --seed {result.seed}"
+    """The command that runs the same once more, on the same kind of stack."""
+    parts = ["costlab", "run", result.day[:2]]
+    parts += ["--quick"] if result.quick else []
+    parts += ["--noise"] if result.twins else []
+    # An A/A run has half the rounds it is asked for.
+    parts += ["--rounds", str(result.form.count * (2 if result.twins else 1)), "--seed", str(result.seed)]
+    parts += [f"--set={name}={value}" for name, value in result.given_flags.items()]
+    parts += [f"--target={result.environment.target}"] if result.environment.target != "local" else []
+    parts += [f"--generator={result.generator}"] if result.generator != "auto" else []
+    return shlex.join(parts)
 
 
 def _section(heading: str, note: str, content: str) -> str:

@@ -52,7 +52,7 @@ def lines(
 
 
 def reference(folder: Path, damaged: Callable[[LabError], None] = _refuse) -> tuple[Path, Result] | None:
-    """The newest full result in ``folder``; the newest quick one where there is none."""
+    """The newest whole result in ``folder``; the newest other one where there is none."""
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
@@ -60,7 +60,12 @@ def reference(folder: Path, damaged: Callable[[LabError], None] = _refuse) -> tu
         except LabError as error:
             damaged(error)
     complete = [one for one in found if one[1].status == "complete" and one[1].conclusion is not None]
-    return max(complete, key=lambda one: (not one[1].quick, one[1].started), default=None)
+    return max(complete, key=lambda one: (whole(one[1]), one[1].started), default=None)
+
+
+def whole(stored: Result) -> bool:
+    """Whether it has the rounds that its day declares: neither a quick form nor a full one cut short by --rounds."""
+    return not stored.quick and stored.form.count >= stored.experiment.rounds.count
 
 
 def _line(day: catalogue.Day, found: tuple[Path, Result] | None, said: together.Line | None) -> Line:
@@ -71,13 +76,19 @@ def _line(day: catalogue.Day, found: tuple[Path, Result] | None, said: together.
     return Line(
         day=day.slug,
         topic=topic,
-        status=said.verdict + (" (quick)" if stored.quick else ""),
+        status=said.verdict + _form(stored),
         impact=_impact(said.effect),
         p="counted" if said.effect.exact else words.number(said.p),
         bill=_bill(stored, said.effect.variant),
         commit=_commit(stored),
         result=path,
     )
+
+
+def _form(stored: Result) -> str:
+    if stored.quick:
+        return " (quick)"
+    return "" if whole(stored) else f" ({stored.form.count} of {stored.experiment.rounds.count} rounds)"
 
 
 def _impact(effect: Effect) -> str:

@@ -49,6 +49,32 @@ def test_question_verdict_bill_guards_and_machine_are_in_it(made):
         assert text in page
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "costlab run 11 --quick --rounds 4 --seed 7"),
+        (
+            {"quick": False, "given_flags": {"cache.ttl": 60.0}, "generator": "open-model"},
+            "costlab run 11 --rounds 4 --seed 7 --set=cache.ttl=60.0 --generator=open-model",
+        ),
+        ({"twins": True}, "costlab run 11 --quick --noise --rounds 8 --seed 7"),
+        (
+            {"environment": synthetic.environment().model_copy(update={"target": "compose"})},
+            "costlab run 11 --quick --rounds 4 --seed 7 --target=compose",
+        ),
+    ],
+)
+def test_the_command_to_run_it_again_says_all_that_was_asked_for(made, changes, said):
+    assert f"<td >{said}</td>" in report.render(made.model_copy(update=changes)).replace('<td class="">', "<td >")
+
+
+def test_a_full_form_cut_short_is_not_called_full(made):
+    full = made.model_copy(update={"quick": False, "form": made.experiment.rounds})
+    assert "full form: 10 rounds" in report.render(full)
+    short = full.model_copy(update={"form": full.form.model_copy(update={"count": 2})})
+    assert "shortened form: 2 rounds" in report.render(short)
+
+
 def test_every_chart_has_its_place(made):
     page = report.render(made)
     names = figures_of(page)

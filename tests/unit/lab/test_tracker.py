@@ -18,10 +18,11 @@ DAY = catalogue.find("11")
 def put(tmp_path):
     """put(name, ...): a result of day 11 in a folder of results."""
 
-    def write(name, quick=True, status="complete", queries=700, started="2026-01-02T03:04:05Z"):
+    def write(name, quick=True, status="complete", queries=700, started="2026-01-02T03:04:05Z", rounds=10):
         blocks = synthetic.rounds(3, ttl={"queries": queries})
         made = synthetic.result(blocks, conclude(synthetic.day_11(), blocks, 7, quick), status, quick)
-        result.save(made.model_copy(update={"started": started}), tmp_path / "runs" / DAY.slug / name)
+        form = made.form.model_copy(update={"count": rounds})
+        result.save(made.model_copy(update={"started": started, "form": form}), tmp_path / "runs" / DAY.slug / name)
 
     return write
 
@@ -50,6 +51,13 @@ def test_a_full_result_goes_before_a_quick_one_and_a_newer_one_before_an_older(p
     put("3.json", quick=False, started="2026-02-01T00:00:00Z", queries=400)
     assert "-60.0 %" in line(tmp_path).impact
     assert "quick" not in line(tmp_path).status
+
+
+def test_a_full_form_cut_short_goes_before_nothing_but_older_ones_and_says_so(put, tmp_path):
+    put("1.json", quick=False, rounds=2, started="2026-01-01T00:00:00Z")
+    assert line(tmp_path).status == "CONFIRMED (2 of 10 rounds)"
+    put("2.json", quick=True, rounds=4, started="2026-02-01T00:00:00Z")
+    assert line(tmp_path).status == "CONFIRMED (quick)"
 
 
 def test_a_run_that_was_interrupted_does_not_count(put, tmp_path):
