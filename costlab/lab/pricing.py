@@ -131,10 +131,11 @@ def idle(measured: Measured, sheet: Sheet, given: Assumptions) -> float:
 
 
 def in_steps(measured: Measured, sheet: Sheet, given: Assumptions) -> float:
-    """USD per month when each service pays for whole steps of a vCPU, at least one."""
+    """USD per month when each replica of a service pays for whole steps of a vCPU, at least one."""
     peak = given.daily_users * given.requests_per_user / 86_400 * given.peak_factor
     needed = [peak * float(cpu) / given.utilisation for cpu in measured.cpu_seconds.values()]
-    steps = [max(1, math.ceil(vcpu / given.vcpu_step - 1e-9)) * given.vcpu_step for vcpu in needed]
+    smallest = given.replicas * given.vcpu_step
+    steps = [max(1, math.ceil(vcpu / smallest - 1e-9)) * smallest for vcpu in needed]
     extra = (sum(steps) - sum(needed)) * HOURS * sheet.rows.vcpu_hour.price
     return float(total(measured, sheet, given)) + extra
 

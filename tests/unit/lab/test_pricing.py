@@ -96,6 +96,13 @@ def test_steps_round_each_service_up_to_a_quarter_of_a_vcpu():
     assert pricing.in_steps(USED, SHEET, GIVEN) == pytest.approx(pricing.total(USED, SHEET, GIVEN) + extra, rel=1e-5)
 
 
+def test_every_replica_takes_whole_steps():
+    # 0.154 and 0.231 vCPU in two replicas each: four times 0.25.
+    two = GIVEN.model_copy(update={"replicas": 2})
+    extra = (1.0 - 46.2963 * 0.005 / 0.6) * 730 * 0.04048
+    assert pricing.in_steps(USED, SHEET, two) == pytest.approx(pricing.total(USED, SHEET, two) + extra, rel=1e-5)
+
+
 def test_the_break_even_is_where_both_cost_the_same():
     cheap = Measured({"gateway": 0.002}, 0.5, 0.001, 2_000.0, 0.0, redis=True)
     dear = Measured({"gateway": 0.005}, 0.5, 0.001, 2_000.0, 0.0, redis=False)
