@@ -13,6 +13,7 @@ import numpy as np
 
 DRAWS = 10_000
 LEVEL = 0.95
+_CELLS = 5_000_000  # pairs of rounds times draws that are counted at once: 20 MB for each array of them
 _FEWEST_TO_TELL = 8
 
 
@@ -32,7 +33,9 @@ def interval(differences: Sequence[float], seed: int) -> tuple[float, float]:
     A block's requests are not independent of each other, rounds nearly are: so rounds are drawn, never requests.
     """
     values = np.asarray(differences, dtype=float)
-    drawn = _estimates(values, resamples(len(values), seed))
+    pairs = len(values) * (len(values) + 1) // 2
+    parts = np.array_split(resamples(len(values), seed), math.ceil(DRAWS * pairs / _CELLS))
+    drawn = np.concatenate([_estimates(values, part) for part in parts])
     return stretched(hodges_lehmann(values), drawn, len(values))
 
 

@@ -1,6 +1,7 @@
 """The statistics, fed with data whose answer is known."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -36,6 +37,21 @@ def test_estimates_of_drawn_rounds_are_those_of_the_rounds_themselves(rounds):
     drawn = statistics.resamples(rounds, seed=1)[:200]
     expected = [statistics.hodges_lehmann(values[row]) for row in drawn]
     assert statistics._estimates(values, drawn).tolist() == expected
+
+
+def test_draws_that_are_counted_in_parts_give_the_same_interval(monkeypatch):
+    values = np.random.default_rng(1).normal(0, 1, 12)
+    whole = statistics.interval(values, seed=1)
+    monkeypatch.setattr(statistics, "_CELLS", 100_000)
+    assert statistics.interval(values, seed=1) == whole
+
+
+def test_two_hundred_rounds_take_no_gigabytes():
+    tracemalloc.start()
+    statistics.interval(np.random.default_rng(1).normal(0, 1, 200), seed=1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 250e6
 
 
 def test_student_quantiles_are_those_of_the_tables():
