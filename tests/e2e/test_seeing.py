@@ -170,7 +170,8 @@ def test_top_shows_a_service_that_is_away_and_goes_on_with_the_others(stack, ask
 
 def test_top_goes_on_until_ctrl_c_and_leaves_the_terminal_as_it_was(stack):
     program = (
-        "import sys; from pathlib import Path; from costlab.cli import main, top; from costlab.stack import open_stack\n"
+        "import sys; from pathlib import Path\n"
+        "from costlab.cli import main, top; from costlab.stack import open_stack\n"
         f"stack = open_stack('local', Path({str(stack.folder)!r}), {urlsplit(stack.base_url()).port})\n"
         "top.open_stack = lambda target: stack\n"
         "sys.argv = ['costlab', 'top', '--every', '0.2']; main()"
