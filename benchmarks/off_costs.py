@@ -25,6 +25,7 @@ from benchmarks.off_mechanisms import GATEWAY, MECHANISMS, REDIS, SERVICE, Switc
 from benchmarks.processes import BenchmarkError
 from costlab.service import context, metrics
 from costlab.service.app import Service
+from costlab.service.client_timeout import ClientTimeout
 from costlab.service.flags import FlagStore, Registry
 from costlab.service.settings import ServiceSettings
 from gateway.app import create
@@ -159,11 +160,18 @@ def _micro(hosts: Hosts) -> dict[str, Callable[[], object]]:
         with tracing.child("bench", SpanKind.CLIENT):
             pass
 
+    timeout = ClientTimeout()
+
+    def timed_call() -> None:
+        with timeout.within(None, 5):
+            pass
+
     hosts.set(**{"tracing.sample": 1})
     tracing.enter(traced, "", "GET")
     return {
         "a flag read": lambda: flags["cache.ttl"],
         "a fault looked for": lambda: edge.active,
+        "a database call and its timeout": timed_call,
         "a counter, its child looked up": lambda: counters["hit",].inc(),
         "a histogram, its child looked up": lambda: seconds["users", "ok"].observe(0.003),
         "a request placed in no trace": lambda: tracing.enter(untraced, "", "GET"),

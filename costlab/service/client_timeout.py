@@ -5,7 +5,8 @@ nothing, and it does not know how long the request has left. So a thread per pro
 and shuts down the socket of one that is late; whoever waits for it gets an error at once.
 
 Example: PostgreSQL is paused for a minute, and requests have 500 ms. Without, each holds a thread until it is resumed,
-and eight of them hold the whole service; with it, each holds one for 500 ms. It costs a call about 2 µs.
+and eight of them hold the whole service; with it, each holds one for 500 ms. What it costs a call is in
+`make bench-flags`.
 
 Trade-off: the connection is lost, and the server, if it lives, works on until statement_timeout. Whether a write that
 was cut off took place is not known. Use instead: a connection in asynchronous mode, where nothing needs COPY.
@@ -18,8 +19,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import psycopg2
 from psycopg2.extensions import connection
@@ -32,29 +32,47 @@ class TimedOut(psycopg2.OperationalError):
     """The call was cut off."""
 
 
-class _Call:
-    def __init__(self, link: connection, until: float) -> None:
+class Call:
+    """A call on ``link`` that may take ``seconds``: a context, which raises TimedOut when it was cut off."""
+
+    __slots__ = ("_seconds", "_timeout", "cut", "link", "until")
+
+    def __init__(self, timeout: "ClientTimeout", link: connection, seconds: float) -> None:
+        self._timeout = timeout
+        self._seconds = seconds
         self.link = link
-        self.until = until
+        self.until = 0.0
         self.cut = False
+
+    def __enter__(self) -> None:
+        if self._seconds <= 0:
+            raise TimedOut("the time allowed was over before")
+        self.until = time.monotonic() + self._seconds
+        self._timeout.begin(self)
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._timeout.end(self)
+        if self.cut and isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+            raise TimedOut(f"no answer within {self._seconds:.3f} s") from error
 
 
 class ClientTimeout:
     """Cuts off what takes longer than it may."""
 
     def __init__(self) -> None:
-        self._calls: set[_Call] = set()
-        self._changed = threading.Condition()
+        self._calls: set[Call] = set()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._next_look = 0.0
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def within(self, link: connection, seconds: float) -> Iterator[None]:
-        """A call on ``link`` that may take ``seconds``; TimedOut when it was cut off."""
-        if seconds <= 0:
-            raise TimedOut("the time allowed was over before")
-        call = _Call(link, time.monotonic() + seconds)
-        with self._changed:
+    def within(self, link: connection, seconds: float) -> Call:
+        """``with timeout.within(link, 0.5): ...``: what is done in the block on ``link`` may take half a second."""
+        return Call(self, link, seconds)
+
+    def begin(self, call: Call) -> None:
+        """Look after ``call``."""
+        with self._lock:
             self._calls.add(call)
             # A forked process has the object of its parent's thread, but not the thread.
             if self._thread is None or not self._thread.is_alive():
@@ -62,15 +80,11 @@ class ClientTimeout:
                 self._thread.start()
             elif call.until < self._next_look:
                 self._changed.notify()
-        try:
-            yield
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            if call.cut:
-                raise TimedOut(f"no answer within {seconds:.3f} s") from error
-            raise
-        finally:
-            with self._changed:
-                self._calls.discard(call)
+
+    def end(self, call: Call) -> None:
+        """It is over; its connection is left alone from now on."""
+        with self._lock:
+            self._calls.discard(call)
 
     def _look(self) -> None:
         with self._changed:
