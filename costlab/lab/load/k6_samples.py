@@ -90,7 +90,8 @@ def _note(scenario: _Scenario, row: dict[str, str]) -> None:
     if metric == "dropped_iterations":
         scenario.drops.append(int(row["timestamp"]) / 1e9)
         return
-    if metric not in _PARTS and metric != "data_received":
+    # An iteration beyond the planned ones has no number: it sent nothing.
+    if (metric not in _PARTS and metric != "data_received") or not row["metadata"]:
         return
     request = scenario.requests.setdefault(int(row["metadata"].removeprefix("index=")), _Request())
     if metric == "data_received":

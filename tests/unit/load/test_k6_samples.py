@@ -59,6 +59,12 @@ def test_slots_beyond_the_planned_ones_are_left_out(read):
     assert len(samples) == 5
 
 
+def test_an_iteration_that_sent_nothing_is_no_request(read):
+    """k6 runs one more where a stretch is shorter than the second it insists on; a fresh virtual user has no number."""
+    _, samples = read(request_rows(0, 0.0, 0.02), [f"data_received,{START * 1e9:.0f},0.000000,,measure,,,"])
+    assert len(samples) == 1
+
+
 def test_the_start_stays_within_the_millisecond_that_k6_told(read):
     """The first request of a busy k6 left 30 ms late: the start is not moved there."""
     start, samples = read(request_rows(0, left=0.03, took=0.02))
