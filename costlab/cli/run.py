@@ -55,7 +55,9 @@ def run(
             help="Only the noise floor: the baseline against itself. A day's first full run measures it unasked.",
         ),
     ] = None,
-    up: Annotated[bool, typer.Option("--up", help="Start the stack if none runs, and stop it afterwards.")] = False,
+    up: Annotated[
+        bool, typer.Option("--up", help="Start what of the stack does not run; stop it afterwards if none of it did.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="With --up: leave the stack running.")] = False,
 ) -> None:
     """Run a day on a stack: table before and after, verdict, bill, a result file and an HTML report."""
@@ -112,26 +114,46 @@ def _running(stack: Stack, console: Console, *, start: bool, keep: bool) -> Iter
 
 def _started(stack: Stack, console: Console, *, start: bool, keep: bool) -> Iterator[Stack]:
     rows = stack.status()
-    if any(service.healthy for service in rows):
-        if beside := [row.name for row in rows if stack.name == "local" and row.name in seeing.NAMES]:
-            console.print(
-                f"{', '.join(beside)} take part of this machine while it is measured; a stack without: costlab down, "
-                "costlab up --no-seeing",
-                style="yellow",
-            )
-        yield stack
+    away = [row.name for row in rows if not row.healthy and row.name not in seeing.NAMES]
+    partly = any(row.healthy for row in rows)
+    if away and not start:
+        raise LabError(_not_up(stack.name, away if partly else []))
+    if away and not partly:
+        yield from _for_the_run_only(stack, console, keep=keep)
         return
-    if not start:
-        raise LabError(f"no {stack.name} stack is up: start one (costlab up --target {stack.name}), or add --up")
+    if away:
+        # A run that was killed in the middle of a restart leaves its service stopped.
+        _up(stack, console)
+    if beside := [row.name for row in rows if stack.name == "local" and row.name in seeing.NAMES]:
+        console.print(
+            f"{', '.join(beside)} take part of this machine while it is measured; a stack without: costlab down, "
+            "costlab up --no-seeing",
+            style="yellow",
+        )
+    yield stack
+
+
+def _not_up(target: str, away: list[str]) -> str:
+    if not away:
+        return f"no {target} stack is up: start one (costlab up --target {target}), or add --up"
+    missing = f"{', '.join(away)} {'is' if len(away) == 1 else 'are'} not ready"
+    return f"the {target} stack is only partly up, {missing}: costlab up --target {target}, or add --up"
+
+
+def _for_the_run_only(stack: Stack, console: Console, *, keep: bool) -> Iterator[Stack]:
     # Ended from outside, the stack is stopped too, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        stack.up(lambda text: console.print(text, highlight=False))
+        _up(stack, console)
         yield stack
     finally:
         if not keep:
             stack.down()
             console.print("the stack is stopped")
+
+
+def _up(stack: Stack, console: Console) -> None:
+    stack.up(lambda text: console.print(text, highlight=False))
 
 
 def _refuse(options: dict[str, object]) -> None:
