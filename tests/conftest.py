@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from hypothesis import settings
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -18,6 +19,10 @@ from costlab.stack.database_folder import DatabaseFolder
 from tests.conditions import eventually
 
 TESTS = Path(__file__).parent
+
+# No timing decides a test.
+settings.register_profile("costlab", deadline=None)
+settings.load_profile("costlab")
 
 
 class FixedFlags:
