@@ -14,7 +14,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from costlab.resilience.circuit_breaker import OPEN_SECONDS
 from costlab.service import context, logs, problem
-from costlab.service.door import ROUTE
+from costlab.service.context import ROUTE
 from costlab.service.flags import Flags
 from costlab.service.http_client import Answer, HttpClient, UpstreamError, UpstreamRefused, UpstreamTimeout
 from gateway import compress, headers, request_body, routes

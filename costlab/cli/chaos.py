@@ -24,6 +24,11 @@ Target = Annotated[str, typer.Option(help="Where the stack runs: local or compos
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
 _SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600}
+# Where nothing means everything: an unset variable of a shell must not.
+_NEVER_EMPTY = {
+    "edge": "what the service calls, such as postgres; left out: requests that come in",
+    "route": "a route such as /users/{id}; left out: all of them",
+}
 
 commands = typer.Typer(help="Break a running stack on purpose, see what is broken, get it back.", no_args_is_help=True)
 
@@ -58,26 +63,31 @@ def list_faults(as_json: AsJson = False) -> None:
 def add(
     fault: Annotated[str, typer.Argument(help="One of costlab chaos list.")],
     parameters: Annotated[list[str] | None, typer.Argument(help="ms=200 ...", metavar="[NAME=VALUE]...")] = None,
-    on: Annotated[str, typer.Option(help="The service, or one instance of it: users, users-2.")] = "",
-    edge: Annotated[str, typer.Option(help="What it calls, in place of requests that come in: postgres, users.")] = "",
-    route: Annotated[str, typer.Option(help="Only requests of this route: /users/{id}.")] = "",
-    rate: Annotated[str, typer.Option(help="The share of requests or calls it meets, up to 1.")] = "",
+    on: Annotated[str | None, typer.Option(help="The service, or one instance of it: users, users-2.")] = None,
+    edge: Annotated[
+        str | None, typer.Option(help="What it calls, in place of requests that come in: postgres, users.")
+    ] = None,
+    route: Annotated[str | None, typer.Option(help="Only requests of this route: /users/{id}.")] = None,
+    rate: Annotated[str | None, typer.Option(help="The share of requests or calls it meets, up to 1.")] = None,
     seed: Annotated[
-        str, typer.Option(help="What chance is drawn from; the same seed repeats. Drawn if not given.")
-    ] = "",
-    duration: Annotated[str, typer.Option("--for", help="How long: 30s, 5m, 1h.")] = f"{DEFAULT_SECONDS:g}s",
+        str | None, typer.Option(help="What chance is drawn from; the same seed repeats. Drawn if not given.")
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option("--for", help=f"How long: 30s, 5m, 1h; {DEFAULT_SECONDS:g}s if not given.")
+    ] = None,
     target: Target = "local",
     as_json: AsJson = False,
 ) -> None:
     """Make a fault; returns once it is in force everywhere it has to be. It ends by itself."""
     words = {"on": on, "edge": edge, "route": route, "rate": rate, "seed": seed}
-    document: dict[str, object] = {name: value for name, value in words.items() if value}
-    document |= {"fault": fault, "ttl": _lifetime(duration), "parameters": dict(map(_assignment, parameters or ()))}
-    record = Chaos(open_stack(target)).add(document)
+    document: dict[str, object] = {"fault": fault, "parameters": _assignments(parameters or ())}
+    record = Chaos(open_stack(target)).add(document | _given(words) | _ttl(fault, duration))
     if as_json:
         typer.echo(json.dumps(record.document(), indent=2))
-    else:
+    elif record.until > record.since:
         typer.echo(f"in force: {line(record, time.time())}")
+    else:
+        typer.echo(f"done: {record.words()}")
 
 
 @commands.command()
@@ -173,8 +183,7 @@ def token(target: Target = "local") -> None:
 
 def line(record: Record, now: float) -> str:
     """A fault in a line: ``3f2a91c0  latency on users, ms=200, seed 7  41 s left``."""
-    seed = f", seed {record.seed}" if record.seed else ""  # those on the wire and of processes have none
-    return f"{record.id}  {record.words()}{seed}   {record.left(now):.0f} s left"
+    return f"{record.id}  {record.words()}   {record.left(now):.0f} s left"
 
 
 def seconds(duration: str) -> float:
@@ -193,11 +202,32 @@ def _lifetime(duration: str) -> float:
     return asked
 
 
-def _assignment(text: str) -> tuple[str, str]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise ChaosUsage(f"{text!r} is not NAME=VALUE, for instance ms=200")
-    return name, value
+def _given(words: dict[str, str | None]) -> dict[str, str]:
+    """Those of ``words`` that somebody has written."""
+    for name, allowed in _NEVER_EMPTY.items():
+        if words[name] == "":
+            raise ChaosUsage(f"--{name} is empty; allowed: {allowed}")
+    return {name: value for name, value in words.items() if value is not None}
+
+
+def _ttl(fault: str, duration: str | None) -> dict[str, float]:
+    if duration is None:
+        return {}
+    if any(each.name == fault and not each.lasts for each in Registry.load()):
+        raise ChaosUsage(f"{fault} takes no --for: it is over once it is done")
+    return {"ttl": _lifetime(duration)}
+
+
+def _assignments(texts: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise ChaosUsage(f"{text!r} is not NAME=VALUE, for instance ms=200")
+        if name in found:
+            raise ChaosUsage(f"{name} is given twice; allowed: once")
+        found[name] = value
+    return found
 
 
 def _parameters(fault: Fault) -> Sequence[str]:

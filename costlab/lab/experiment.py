@@ -19,7 +19,7 @@ from costlab.lab import metrics
 from costlab.lab.errors import LabError
 from costlab.lab.metrics import DATASTORES
 from costlab.lab.toml_file import Closed, line_of, read
-from costlab.service.faults import BadFault
+from costlab.service.faults import SEEDS, BadFault
 from costlab.service.faults import Registry as Faults
 from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
 from costlab.stack.ports import COMPOSE_FILE, moved
@@ -97,6 +97,7 @@ class PlannedFault(Closed):
     """Something broken on purpose ``at`` so many seconds into every block, for ``seconds``: see timeline.py.
 
     The rest is what ``costlab chaos list`` says of the fault; ``seconds`` means nothing to one that is over at once.
+    Without ``seed`` one is drawn: for each play, for each round of an experiment.
     """
 
     at: Annotated[float, Field(ge=0, le=3600)]
@@ -106,6 +107,7 @@ class PlannedFault(Closed):
     edge: str = ""
     route: str = ""
     rate: Share | None = None
+    seed: Annotated[int, Field(ge=0, lt=SEEDS)] | None = None
     parameters: dict[str, FlagValue] = Field(default_factory=dict)
 
     def document(self) -> dict[str, object]:

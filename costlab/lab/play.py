@@ -5,6 +5,8 @@
     seconds = 5
     fault = "latency"
     on = "users"
+    rate = 0.5
+    seed = 7                 drawn if not given, and printed; the same seed repeats
     parameters = { ms = 50 }
 
 Each fault ends by itself ``seconds`` after it began. Whoever interrupts the play ends those that are still in force.

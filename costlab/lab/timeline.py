@@ -83,9 +83,10 @@ class Timeline:
             none_left(self._chaos)
 
     def _document(self, fault: PlannedFault) -> dict[str, object]:
-        """The fault as it is asked for: where chance has a part in it, the same in every variant of a round."""
+        """The fault as it is asked for: where chance has a part in it, the same in every variant of a round, or, with a
+        seed of its own, in every round."""
         seed = {"seed": self._seed} if self._registry[fault.fault].seeded else {}
-        return fault.document() | seed
+        return seed | fault.document()
 
     def _follow(self, began: float) -> None:
         for fault in self._faults:

@@ -29,8 +29,9 @@ from costlab.service import (
 )
 from costlab.service.circumstances import Circumstances
 from costlab.service.configuration import Configuration, Document
+from costlab.service.context import ROUTE
 from costlab.service.database import Database
-from costlab.service.door import ROUTE, Door
+from costlab.service.door import Door
 from costlab.service.fault_engine import FaultEngine
 from costlab.service.fault_header import FaultHeader
 from costlab.service.flags import Flags, Registry

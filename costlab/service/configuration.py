@@ -41,6 +41,8 @@ from costlab.service.revisioned_hash import RevisionedHash
 
 RETRY_SECONDS = 0.2
 TAKEN, REFUSED, TURNED_AWAY = "taken", "refused", "turned_away"
+# What faults slipped in, each its setting and value, by whose it is; the last of a setting counts.
+Slips = dict[object, tuple[str, object]]
 
 # Seeded by the system at every draw: processes forked from one another must not look all at once.
 _random = SystemRandom()
@@ -111,8 +113,8 @@ class Acceptance(Generic[Document]):
         self._schema = schema
         self._good = self._taken = InForce(0, schema.default())
         self._seen = 0
-        self._slipped: dict[str, object] = {}
-        self._refused: dict[str, object] = {}
+        self._slipped: Slips = {}
+        self._refused: Slips = {}
         self.in_force = self._good
 
     def offer(self, revision: int, given: Mapping[str, object], validation: bool) -> str | None:
@@ -138,8 +140,8 @@ class Acceptance(Generic[Document]):
         self._cover()
         return REFUSED
 
-    def slip_in(self, given: Mapping[str, object], validation: bool) -> str | None:
-        """Take over ``given``, a fault's, on top of whatever is offered, or refuse it; None when it is there."""
+    def slip_in(self, given: Slips, validation: bool) -> str | None:
+        """Take over ``given`` on top of whatever is offered, or refuse it; None when it is there."""
         if given == self._slipped:
             return None
         if validation:
@@ -149,14 +151,14 @@ class Acceptance(Generic[Document]):
         self._cover()
         return TAKEN
 
-    def withdraw(self, setting: str) -> None:
-        """Take back what was slipped in there."""
-        self._slipped.pop(setting, None)
+    def withdraw(self, owner: object) -> None:
+        """Take back what ``owner`` slipped in."""
+        self._slipped.pop(owner, None)
         self._cover()
 
     def _cover(self) -> None:
         taken = self._taken
-        covered = dict(taken.document) | self._slipped
+        covered = dict(taken.document) | dict(self._slipped.values())
         self.in_force = InForce(taken.revision, self._schema.unchecked(covered)) if self._slipped else taken
 
 
@@ -212,7 +214,7 @@ class Configuration(Generic[Document]):
         self._revision = metrics.CONFIG_REVISION.labels(service)
         self._outcomes = metrics.Children(metrics.CONFIG_DOCUMENTS)
         self._read = False
-        self._slipped: dict[str, object] = {}
+        self._slipped: Slips = {}
         self._stopped = False
         self._woken = threading.Event()
         self._way = self._asked()
@@ -261,18 +263,19 @@ class Configuration(Generic[Document]):
             return f"refuses the document, as service.config_validation is on: {error}" if self.validated else ""
         return f"allows {setting} to be {value!r}, so nothing would be bad; allowed: {fields[setting]['allowed']}"
 
-    def slip_in(self, setting: str, value: object) -> None:
-        """Let ``value`` arrive as ``service.config`` says, on top of what the document holds."""
+    def slip_in(self, owner: object, setting: str, value: object) -> None:
+        """Let ``value`` arrive as ``service.config`` says, on top of what the document holds; of several on one setting
+        the last counts."""
         with self._lock:
-            self._slipped = self._slipped | {setting: value}
+            self._slipped = self._slipped | {owner: (setting, value)}
             if self._flags["service.config"] == "push":
                 self._take_slipped()
 
-    def withdraw(self, setting: str) -> None:
-        """Take back what was slipped in, at once."""
+    def withdraw(self, owner: object) -> None:
+        """Take back what ``owner`` slipped in, at once."""
         with self._lock:
-            self._slipped = {name: value for name, value in self._slipped.items() if name != setting}
-            self._acceptance.withdraw(setting)
+            self._slipped = {other: slip for other, slip in self._slipped.items() if other != owner}
+            self._acceptance.withdraw(owner)
 
     def _take_slipped(self) -> None:
         self._record(self._acceptance.slip_in(self._slipped, self.validated))

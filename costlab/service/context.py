@@ -17,6 +17,8 @@ REQUEST_ID = "X-Request-Id"
 TIMEOUT = "X-Request-Timeout-Ms"
 # Sent by whoever retries: the layers behind must not, or attempts multiply.
 NO_RETRY = "X-No-Retry"
+# Where whoever matched the route (Flask, the proxies, or a fault) leaves it in the WSGI environment.
+ROUTE = "costlab.route"
 SAFE_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 

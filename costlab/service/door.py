@@ -13,12 +13,11 @@ from opentelemetry.trace import StatusCode
 
 from costlab.resilience import deadline
 from costlab.service import context, metrics, problem
+from costlab.service.context import ROUTE
 from costlab.service.fault_edges import Inbound
 from costlab.service.fault_header import FAULT, FAULT_KEY, FaultHeader
 from costlab.service.tracing import Tracing
 
-# Where whoever matched the route (Flask, or the gateway's proxy) leaves it in the WSGI environment.
-ROUTE = "costlab.route"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

@@ -15,11 +15,13 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from threading import Event
+from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from costlab.service import context, metrics, problem
+from costlab.service.context import ROUTE
 from costlab.service.fault_kinds.chance import decide
 from costlab.service.fault_kinds.effects import Answer, Break, Crash, Dribble, Effect, Kind, Wait
 from costlab.service.faults import Record
@@ -80,9 +82,10 @@ NO_EDGE = Edge("")
 
 
 class Inbound:
-    """Requests that come in, those about the service's health left out."""
+    """Requests that come in, those about the service's health left out. ``route(path)``: the route of a path, or ""."""
 
-    def __init__(self) -> None:
+    def __init__(self, route: Callable[[str], str]) -> None:
+        self._route = route
         self.active: tuple[Active, ...] = ()
 
     def serve(
@@ -94,14 +97,17 @@ class Inbound:
             return public(environ, start)
         client = environ.get(CLIENT, "")
         effect = meet([fault for fault in faults if _concerned(fault.record, path, client)], math.inf)
+        if isinstance(effect, Answer | Break) and (route := self._route(path)):
+            environ[ROUTE] = route  # nobody else will look for it
         if isinstance(effect, Crash):
             os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(effect, Break):
             break_connection(environ)
         if isinstance(effect, Answer):
             return refuse(effect.status, start)
-        answer = public(environ, start)
-        return dribbled(answer, effect) if isinstance(effect, Pace) else answer
+        if isinstance(effect, Pace):
+            return dribble(public, environ, start, effect)
+        return public(environ, start)
 
 
 class Pace:
@@ -197,15 +203,22 @@ def break_connection(environ: WSGIEnvironment) -> None:
     raise ConnectionResetError(errno.ECONNRESET, "a fault was injected")
 
 
-def dribbled(answer: Iterable[bytes], pace: Pace) -> Iterator[bytes]:
-    """The parts of ``answer`` at that pace."""
-    size = pace.part()
+def dribble(public: WSGIApplication, environ: WSGIEnvironment, start: StartResponse, pace: Pace) -> Iterable[bytes]:
+    """Send the answer of ``public`` at that pace: it is out when this returns, so whoever times the request sees it."""
+    writes: list[Callable[[bytes], object]] = []
+
+    def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
+        writes.append(start(status, headers, exc_info))
+        return writes[-1]
+
+    answer, size = public(environ, begin), pace.part()
     try:
         for part in answer:
             for position in range(0, len(part), size):
                 piece = part[position : position + size]
                 pace.wait(len(piece))
-                yield piece
+                writes[-1](piece)
     finally:
         if hasattr(answer, "close"):
             answer.close()
+    return ()

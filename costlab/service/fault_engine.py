@@ -18,7 +18,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from costlab.service import logs, metrics
-from costlab.service.fault_edges import Active, Edge, Inbound, shape
+from costlab.service.fault_edges import Active, Edge, Inbound, pattern, shape
 from costlab.service.fault_kinds import KINDS, WHOLE_KINDS
 from costlab.service.fault_kinds.effects import Parts, WholeKind
 from costlab.service.fault_store import CHANNEL, FaultStore
@@ -56,7 +56,7 @@ class FaultEngine:
         self._clock = clock
         self.registry = Registry.load()
         self.store = FaultStore(redis, self.registry)
-        self.inbound = Inbound()
+        self.inbound = Inbound(self._route)
         self.parts = Parts()
         self.service = service
         self._redis = redis
@@ -175,6 +175,11 @@ class FaultEngine:
             self._place(active.record)
         active.end()
         self._say("fault.ended", active.record, reason=reason)
+
+    def _route(self, path: str) -> str:
+        """The route that ``path`` is of, as metrics name it; "" for none."""
+        routes = (route for provider in self._routes for route in provider())
+        return next((route for route in routes if pattern(route).fullmatch(path)), "")
 
     def _place(self, record: Record) -> None:
         """Put what is active where requests and calls of ``record``'s edge pass; its gauge says how many."""

@@ -28,10 +28,6 @@ SHORTEST_SECONDS, LONGEST_SECONDS = 1.0, 3600.0
 SEEDS = 2**32
 _NUMBER = re.compile(r"[+-]?([0-9]{1,15}(\.[0-9]{1,15})?|\.[0-9]{1,15})")
 _WHOLE_NUMBER = re.compile(r"[+-]?[0-9]{1,15}")
-_SEEDLESS = {
-    "wire": "chance is drawn inside toxiproxy, whose own option for a seed is without effect (2.12)",
-    "process": "nothing about it is left to chance",
-}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 Value = float | int | str
@@ -80,7 +76,8 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Fault:
-    """One row of faults.toml. ``rate`` is None where a fault knows no rate."""
+    """One row of faults.toml. ``rate`` is None where a fault knows no rate; ``draws``: chance has a part in it all the
+    same; one that does not ``lasts`` is over once it is done."""
 
     name: str
     level: str
@@ -88,11 +85,19 @@ class Fault:
     help: str
     rate: float | None = None
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    draws: bool = False
+    lasts: bool = True
 
     @property
     def seeded(self) -> bool:
         """Whether anything about it is drawn from a seed of ours."""
-        return self.level not in _SEEDLESS
+        return not self.seedless()
+
+    def seedless(self) -> str:
+        """Why it takes no seed; "" when it takes one."""
+        if self.level == "wire":
+            return "chance is drawn inside toxiproxy, whose own option for a seed is without effect (2.12)"
+        return "" if self.draws or self.rate is not None else "nothing about it is left to chance"
 
     def parameters_at(self, place: str) -> dict[str, Parameter]:
         """The parameters that mean something at ``place``."""
@@ -159,13 +164,14 @@ class Record:
         return asdict(self)
 
     def words(self) -> str:
-        """In a line: ``latency on users, edge postgres, rate 0.3, ms=200``."""
+        """In a line: ``latency on users, edge postgres, rate 0.3, ms=200, seed 7``; what draws nothing has no seed."""
         parts = [f"{self.fault} on {self.on}"]
         parts += [f"{name} {value}" for name, value in (("edge", self.edge), ("route", self.route)) if value]
         parts += [f"rate {self.rate:g}"] if self.rate != 1 else []
         parts += [
             f"{name}={value if isinstance(value, str) else f'{value:.12g}'}" for name, value in self.parameters.items()
         ]
+        parts += [f"seed {self.seed}"] if self.seed else []
         return ", ".join(parts)
 
 
@@ -231,13 +237,22 @@ _WISH = frozenset(each.name for each in fields(Wish))
 
 
 def _fault(name: str, row: Mapping[str, Any]) -> Fault:
-    known = {"level", "at", "rate", "help", "parameters"}
+    known = {"level", "at", "rate", "help", "parameters", "draws", "lasts"}
     if unknown := set(row) - known:
         raise ValueError(f"faults.toml: {name}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     if row["level"] not in LEVELS or not set(row["at"]) <= set(PLACES):
         raise ValueError(f"faults.toml: {name}: level is {problem.join(LEVELS)}; at is any of {', '.join(PLACES)}")
     parameters = {key: _parameter(key, entry) for key, entry in row.get("parameters", {}).items()}
-    return Fault(name, row["level"], tuple(row["at"]), row["help"], row.get("rate"), parameters)
+    return Fault(
+        name=name,
+        level=row["level"],
+        at=tuple(row["at"]),
+        help=row["help"],
+        rate=row.get("rate"),
+        parameters=parameters,
+        draws=row.get("draws", False),
+        lasts=row.get("lasts", True),
+    )
 
 
 def _parameter(name: str, row: Mapping[str, Any]) -> Parameter:
@@ -321,8 +336,8 @@ def _rate(document: Mapping[str, object], fault: Fault) -> float:
 
 
 def _seed(document: Mapping[str, object], fault: Fault, draw: Callable[[], int]) -> int:
-    if reason := _SEEDLESS.get(fault.level):
-        if document.get("seed", 0) not in (0, "0"):
+    if reason := fault.seedless():
+        if document.get("seed", 0) != 0:
             raise BadFault(f"{fault.name} takes no seed: {reason}")
         return 0
     return _in_range("seed", document["seed"], 0, SEEDS - 1, True) if "seed" in document else draw()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from costlab.service import logs, problem
-from costlab.service.door import ROUTE
+from costlab.service.context import ROUTE
 from costlab.service.flags import Flags
 from costlab.service.http_client import HttpClient
 from services.cache_proxy import fetching, negative_caching, replies, routes, rules

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from costlab.failure import Failure
+from costlab.service.faults import Registry
 from costlab.service.rollout import bucket
 from costlab.stack import fault_keeper
 from costlab.stack.chaos import Chaos, ChaosError
@@ -31,8 +32,9 @@ def chaos(stack, control, client):
     eventually(lambda: client.get(HISTORY).status == 200, within=PATIENCE_SECONDS)
 
 
-def wish(fault: str, on: str, ttl: float = 60, seed: int = 7, **parameters: object) -> dict[str, object]:
-    return {"fault": fault, "on": on, "ttl": ttl, "seed": seed, "parameters": parameters}
+def wish(fault: str, on: str, ttl: float = 60, **parameters: object) -> dict[str, object]:
+    seed = {"seed": 7} if Registry.load()[fault].seeded else {}
+    return {"fault": fault, "on": on, "ttl": ttl, "parameters": parameters} | seed
 
 
 def refused(chaos: Chaos, document: dict[str, object], says: str) -> None:
@@ -104,6 +106,15 @@ def test_what_the_operator_sets_meanwhile_is_in_force_afterwards(chaos, control,
     finally:
         revision = control.set_configuration("orders", {"max_page": None})
         eventually(lambda: set(control.configuration_revisions("orders")) == {revision})
+
+
+def test_two_bad_settings_of_one_setting_end_one_by_one(chaos, client, unchecked):
+    first = chaos.add(wish("bad_setting", "orders", value="many"))
+    second = chaos.add(wish("bad_setting", "orders", value="more"))
+    chaos.remove(first.id)
+    assert client.get(HISTORY).status == 500
+    chaos.remove(second.id)
+    assert client.get(HISTORY).status == 200
 
 
 @pytest.mark.parametrize(

@@ -135,8 +135,7 @@ CASES = {
         "/api/users/{id}",
         "GET",
         "/api/users/7",
-        # The fault answers before a route is looked for.
-        line("gateway: GET /api/users/{id}", "gateway: GET users", "users: GET unmatched"),
+        line("gateway: GET /api/users/{id}", "gateway: GET users", "users: GET /users/<int:user_id>"),
         {"http.retry": "immediate"},
         fault={"fault": "errors", "on": "users", "rate": 1, "ttl": 120},
         linked=("retry", 2),

@@ -5,7 +5,8 @@ every history with 500; with poll each has it at its next look; with restart onl
 lasts. With ``service.config_validation = on`` the document is refused at the door, and so is this fault.
 
 Trade-off: it comes the way documents come, but goes at once and everywhere when its time is over, by each process's own
-clock; a real one stays until somebody mends it. What the operator sets meanwhile lies under it.
+clock; a real one stays until somebody mends it. What the operator sets meanwhile lies under it; of two on one setting
+the later counts, and each ends alone.
 Use instead: ``costlab config set`` for a document that stays.
 
 Units: none. Source: Huang et al., "Metastable Failures in the Wild" (OSDI '22): configuration changes are half of all
@@ -36,9 +37,9 @@ class BadSetting:
     def start(self, parts: Parts) -> None:
         """Send it."""
         if parts.configuration is not None:
-            parts.configuration.slip_in(self._setting, self._value)
+            parts.configuration.slip_in(self, self._setting, self._value)
 
     def stop(self, parts: Parts) -> None:
         """Take it back."""
         if parts.configuration is not None:
-            parts.configuration.withdraw(self._setting)
+            parts.configuration.withdraw(self)

@@ -72,11 +72,11 @@ class Configurable(Protocol):
     def refusal(self, setting: str, value: object) -> str:
         """Why ``value`` would not arrive, or would not be bad, in words that follow the service's name; else ""."""
 
-    def slip_in(self, setting: str, value: object) -> None:
-        """Let ``value`` arrive as documents do, unchecked."""
+    def slip_in(self, owner: object, setting: str, value: object) -> None:
+        """Let ``value`` arrive as documents do, unchecked; it is ``owner``'s."""
 
-    def withdraw(self, setting: str) -> None:
-        """Take it back at once."""
+    def withdraw(self, owner: object) -> None:
+        """Take back at once what is ``owner``'s."""
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """v2_failing: v2 that answers one request in five with 500.
 
-Example: of 1,000 requests 200 fail, give or take 25 (two standard deviations); the others are right.
+Example: of 1,000 requests 200 fail, give or take 25 (two standard deviations); the others are right. Which ones is
+chance without a seed: not the same twice.
 """
 
 import random

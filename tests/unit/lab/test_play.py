@@ -4,7 +4,9 @@ import pytest
 
 from costlab.failure import Failure
 from costlab.lab.errors import LabError
+from costlab.lab.experiment import PlannedFault
 from costlab.lab.play import play, read_script
+from costlab.lab.timeline import Timeline
 from costlab.service.faults import Record, Registry
 
 SCRIPT = """
@@ -21,6 +23,7 @@ fault = "latency"
 on = "users"
 edge = "postgres"
 rate = 0.5
+seed = 7
 parameters = { ms = 50 }
 """
 
@@ -80,8 +83,22 @@ def test_each_fault_comes_at_its_second_and_the_play_ends_with_the_last(world, s
     ]
     assert world.now == pytest.approx(115, abs=0.01)
     assert world.removed == []
-    assert said[0] == "   2.0 s  1/2  latency on users, edge postgres, rate 0.5, ms=50, for 3 s"
+    assert said[0] == "   2.0 s  1/2  latency on users, edge postgres, rate 0.5, ms=50, seed 7, for 3 s"
     assert said[-1] == "  15.0 s  over"
+
+
+def test_a_seed_that_was_drawn_is_printed(world, script):
+    said = []
+    play(world, read_script(script(SCRIPT)), said.append, world.clock, world.sleep)
+    [_, (_, hang)] = world.made
+    assert said[1].endswith(f"hang on orders, seed {hang.seed}, for 10 s")
+
+
+def test_a_seed_of_its_own_goes_before_that_of_a_round_of_an_experiment(world):
+    drawn = PlannedFault(at=0, fault="hang", on="users")
+    timeline = Timeline(world, [drawn], seed=11)
+    assert timeline._document(drawn)["seed"] == 11
+    assert timeline._document(drawn.model_copy(update={"seed": 7}))["seed"] == 7
 
 
 def test_who_interrupts_ends_what_is_in_force_and_nothing_of_anybody_else(world, script):
@@ -111,6 +128,8 @@ def test_a_fault_that_is_refused_ends_the_play_and_those_before_it(world, script
         (("at = 5", "att = 5"), r"script\.toml:\d+: unknown key faults\.0\.att"),
         (('fault = "hang"', 'fault = "hangs"'), r"script\.toml:2: faults\.0: there is no fault 'hangs'"),
         (("ms = 50", "ms = 0"), r"script\.toml:8: faults\.1: ms cannot be 0(\.0)?; allowed: 1 to 60000"),
+        (("seed = 7", "seed = -1"), r"faults\.1\.seed"),
+        (('fault = "hang"', 'fault = "cpu_burn"\nseed = 7'), r"faults\.0: cpu_burn takes no seed: nothing about"),
         (("seconds = 10", "seconds = 7200"), r"faults\.0\.seconds"),
     ],
 )

@@ -100,16 +100,16 @@ def test_what_a_fault_slipped_in_leaves_no_trace_once_it_is_withdrawn(steps):
     """And with validation on it is never in force, not even beside a good document."""
     spoiled, spared = Acceptance(Schema(Limits)), Acceptance(Schema(Limits))
     slipped = {}
-    for revision, fields, validation, slip in steps:
+    for owner, (revision, fields, validation, slip) in enumerate(steps):
         for acceptance in (spoiled, spared):
             acceptance.offer(revision, fields, validation)
         if slip is None:
-            for setting in slipped:
-                spoiled.withdraw(setting)
+            for owner in slipped:
+                spoiled.withdraw(owner)
             slipped = {}
             assert spoiled.in_force == spared.in_force
         else:
-            slipped[slip[0]] = slip[1]
+            slipped[owner] = slip
             spoiled.slip_in(slipped, validation)
             assert not validation or spoiled.in_force == spared.in_force
             assert validation or getattr(spoiled.in_force.document, slip[0]) == slip[1]
@@ -168,6 +168,20 @@ def test_push_reaches_a_process_at_once(board):
     revision = process.set({"size": 7})
     eventually(lambda: process.document.size == 7)
     assert process.revision == revision
+
+
+@pytest.mark.parametrize(("ends", "left"), [("first", -1), ("second", "many")])
+def test_of_two_faults_on_one_setting_each_ends_alone(board, ends, left):
+    """While both last, the later counts."""
+    board.set_flags(config_validation="off")
+    process = board.process()
+    process.slip_in("first", "size", "many")
+    process.slip_in("second", "size", -1)
+    assert process.document.size == -1
+    process.withdraw(ends)
+    assert process.document.size == left
+    process.withdraw({"first": "second", "second": "first"}[ends])
+    assert process.document == Limits()
 
 
 def test_a_process_that_has_stopped_listening_takes_over_nothing_that_comes_while_it_still_waits(board):

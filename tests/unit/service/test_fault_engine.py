@@ -29,7 +29,7 @@ class Clock:
 
 
 def wish(**words):
-    return REGISTRY.wish({"fault": "latency", "on": "users", "seed": 1} | words)
+    return REGISTRY.wish({"fault": "latency", "on": "users"} | words)
 
 
 def record(**words) -> Record:
@@ -226,6 +226,12 @@ def timed(public, path, **headers):
     return answer, time.monotonic() - started
 
 
+def observed(what: str, route: str, status: str) -> float:
+    """The histogram of durations of GET: its ``sum`` in seconds, or its ``count``."""
+    labels = {"http_request_method": "GET", "http_route": route, "http_response_status_code": status}
+    return metrics.REGISTRY.get_sample_value(f"http_server_request_duration_seconds_{what}", labels) or 0
+
+
 def test_a_fault_is_in_force_once_it_was_added_and_over_once_it_was_cleared(public, inside):
     add(inside, parameters={"ms": 150})
     answer, seconds = timed(public, "/users/7")
@@ -247,6 +253,15 @@ def test_errors_are_problem_documents_and_counted(public, inside):
     answer = public.get("/users/7")
     assert (answer.status_code, answer.json["status"], answer.json["detail"]) == (418, 418, "A fault was injected.")
     assert injected() == before + 1
+
+
+def test_an_error_counts_under_the_route_it_was_for(public, inside):
+    add(inside, fault="errors", parameters={"status": 418})
+    before = observed("count", "/users/<int:user_id>", "418"), observed("count", "unmatched", "418")
+    public.get("/users/7")
+    public.get("/nothing/here")
+    after = observed("count", "/users/<int:user_id>", "418"), observed("count", "unmatched", "418")
+    assert after == (before[0] + 1, before[1] + 1)
 
 
 def test_the_same_seed_fails_the_same_requests(public, inside):
@@ -277,6 +292,13 @@ def test_a_slow_body_dribbles_and_is_whole(public, inside):
     answer, seconds = timed(public, "/long")
     assert answer.data == b"x" * 100
     assert seconds >= 0.24
+
+
+def test_what_a_slow_body_takes_is_seen_where_it_is_made(public, inside):
+    before = observed("sum", "/long", "200")
+    add(inside, fault="slow_body", parameters={"bytes_per_second": 400})
+    assert public.get("/long").status_code == 200
+    assert observed("sum", "/long", "200") - before >= 0.24
 
 
 def test_who_hangs_is_let_go_when_the_fault_is_cleared(service, public, inside):

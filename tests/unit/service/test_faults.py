@@ -45,7 +45,7 @@ def documents(draw) -> dict:
     return document | draw(st.fixed_dictionaries({}, optional=optional))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(documents(), st.floats(1.7e9, 1.9e9))
 def test_every_wish_and_every_record_survives_json(document, now):
     wish = REGISTRY.wish(document)
@@ -55,7 +55,7 @@ def test_every_wish_and_every_record_survives_json(document, now):
     assert 0 < record.left(now) <= 3600.001
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(documents(), st.text(max_size=12), st.one_of(st.none(), st.integers(), st.text(max_size=5)))
 def test_a_field_nobody_knows_is_refused_whatever_it_says(document, name, value):
     known = {"fault", "on", "edge", "route", "rate", "seed", "ttl", "parameters"}
@@ -67,7 +67,7 @@ def test_a_field_nobody_knows_is_refused_whatever_it_says(document, name, value)
             REGISTRY.wish(document | {"parameters": document["parameters"] | {name: value}})
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(documents(), st.data())
 def test_a_value_out_of_range_is_refused_with_what_is_allowed(document, data):
     fault = REGISTRY[document["fault"]]
@@ -96,6 +96,10 @@ def test_a_value_out_of_range_is_refused_with_what_is_allowed(document, data):
         ({"rate": None}, "rate cannot be None"),
         ({"seed": -1}, "seed cannot be -1; allowed: 0 to"),
         ({"seed": 1.5}, "seed cannot be 1.5"),
+        ({"fault": "cpu_burn", "seed": 7}, "cpu_burn takes no seed: nothing about it is left to chance"),
+        ({"fault": "memory_leak", "seed": 7}, "memory_leak takes no seed"),
+        ({"fault": "capacity_cut", "seed": 7}, "capacity_cut takes no seed"),
+        ({"fault": "bad_setting", "seed": 7}, "bad_setting takes no seed"),
         ({"ttl": 0.5}, "ttl cannot be 0.5; allowed: 1 to 3600"),
         ({"ttl": 3601}, "ttl cannot be 3601; allowed: 1 to 3600"),
         ({"route": "users"}, "route cannot be 'users'"),
@@ -121,6 +125,12 @@ def test_what_means_nothing_is_refused_in_one_line(change, says):
 def test_the_command_line_may_write_numbers_as_text():
     wish = REGISTRY.wish({"fault": "latency", "on": "users", "rate": ".3", "seed": "7", "parameters": {"ms": "200"}})
     assert (wish.rate, wish.seed, wish.parameters) == (0.3, 7, {"ms": 200})
+
+
+def test_a_record_says_the_seed_that_repeats_it_where_something_is_drawn():
+    drawn = REGISTRY.wish({"fault": "errors", "on": "users", "rate": 0.5, "seed": 7})
+    assert Record.of(drawn, 0.0).words() == "errors on users, rate 0.5, status=503, seed 7"
+    assert "seed" not in Record.of(REGISTRY.wish({"fault": "cpu_burn", "on": "users"}), 0.0).words()
 
 
 def test_a_record_never_lasts_longer_than_it_was_given_whatever_the_clock_says():
