@@ -45,7 +45,7 @@ def documents(draw) -> dict:
     return document | draw(st.fixed_dictionaries({}, optional=optional))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(documents(), st.floats(1.7e9, 1.9e9))
 def test_every_wish_and_every_record_survives_json(document, now):
     wish = REGISTRY.wish(document)
@@ -55,7 +55,7 @@ def test_every_wish_and_every_record_survives_json(document, now):
     assert 0 < record.left(now) <= 3600.001
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(documents(), st.text(max_size=12), st.one_of(st.none(), st.integers(), st.text(max_size=5)))
 def test_a_field_nobody_knows_is_refused_whatever_it_says(document, name, value):
     known = {"fault", "on", "edge", "route", "rate", "seed", "ttl", "parameters"}
@@ -67,7 +67,7 @@ def test_a_field_nobody_knows_is_refused_whatever_it_says(document, name, value)
             REGISTRY.wish(document | {"parameters": document["parameters"] | {name: value}})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(documents(), st.data())
 def test_a_value_out_of_range_is_refused_with_what_is_allowed(document, data):
     fault = REGISTRY[document["fault"]]
