@@ -6,7 +6,9 @@ A page of 100 requests is then slow in 63 % of all cases. Sent again after 20 ms
 
 ``fixed`` asks again after gateway.hedge_ms; ``p95`` after the time that 95 % of the last 200 requests to that upstream
 took (windowed_p95.py), so that about 5 % are sent twice, however fast it is. Requests of safe methods only (RFC 9110,
-9.2.1): they change nothing, whoever answers. The loser is left to end by itself, by its deadline at the latest.
+9.2.1): they change nothing, whoever answers. An attempt that fails, with an error or an answer of 5xx, loses to one
+that does not, and a 5xx says nothing about how long answers take. The loser is left to end by itself, by its deadline
+at the latest.
 
 The cap: each request adds gateway.hedge_cap tokens to a bucket of 10, each hedge takes one. Of n requests at most
 cap * n + 10 are sent twice. Without it an upstream that is slow because it is busy gets twice the load.
@@ -79,10 +81,10 @@ class Hedger:
         """What arrives first, after the first attempt did not in time."""
         sent = self._second(upstream, race, call)
         arrived = race.first()
-        if sent and arrived.error is not None:
+        if sent and arrived.failed():
             other = race.first()
-            arrived = arrived if other.error is not None else other
-        if arrived.hedge and arrived.error is None:
+            arrived = arrived if other.failed() else other
+        if arrived.hedge and not arrived.failed():
             self._count(upstream, "won")
         return arrived
 
@@ -109,7 +111,8 @@ class Hedger:
         except problem.GatewayTimeout:
             upstream.latency.add(self._clock() - started)
             raise
-        upstream.latency.add(self._clock() - started)
+        if answer.status < 500:
+            upstream.latency.add(self._clock() - started)
         return answer
 
 
@@ -120,6 +123,10 @@ class _Arrived:
     hedge: bool
     answer: Answer | None = None
     error: Exception | None = None
+
+    def failed(self) -> bool:
+        """Whether another attempt can only do better."""
+        return self.error is not None or self.answer.status >= 500
 
 
 class _Race:

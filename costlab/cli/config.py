@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from costlab.cli.flags import AsJson, Target, assignment
+from costlab.cli.flags import AsJson, Target, by_name
 from costlab.failure import Failure
 from costlab.stack import open_stack
 from costlab.stack.control import Control
@@ -60,7 +60,7 @@ def set_fields(
     as_json: AsJson = False,
 ) -> None:
     """Change a document. It is refused as a whole when a value is not allowed, unless service.config_validation=off."""
-    _change(target, dict(_typed(*assignment(text, _EXAMPLE)) for text in assignments), as_json)
+    _change(target, {name: _typed(text) for name, text in by_name(assignments, _EXAMPLE).items()}, as_json)
 
 
 @commands.command("reset")
@@ -92,12 +92,12 @@ def _show(service: str, field: Mapping[str, object], console: Console) -> None:
     console.print(Padding(Text(f"allowed: {field['allowed']}", style="dim"), (0, 0, 0, 4)))
 
 
-def _typed(name: str, text: str) -> tuple[str, object]:
+def _typed(text: str) -> object:
     """The value as JSON, or as the word that it is."""
     try:
-        return name, json.loads(text)
+        return json.loads(text)
     except ValueError:
-        return name, text
+        return text
 
 
 def _change(target: str, changes: Mapping[str, object] | None, as_json: bool) -> None:

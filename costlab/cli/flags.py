@@ -77,7 +77,7 @@ def set_flags(
     target: Target = "local",
 ) -> None:
     """Set flags on the running stack; returns once every process has them. Those of kind restart restart services."""
-    _change(target, dict(assignment(text) for text in assignments))
+    _change(target, by_name(assignments))
 
 
 @commands.command("reset")
@@ -89,12 +89,17 @@ def reset_flags(
     _change(target, dict.fromkeys(names or [flag.name for flag in Registry.load()]))
 
 
-def assignment(text: str, example: str = "cache.strategy=ttl") -> tuple[str, str]:
-    """Name and value of ``name=value``."""
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise FlagError(f"{text!r} is not NAME=VALUE, for instance {example}")
-    return name, value
+def by_name(assignments: list[str], example: str = "cache.strategy=ttl") -> dict[str, str]:
+    """The values of ``name=value`` by name, each of which may be given once."""
+    values: dict[str, str] = {}
+    for text in assignments:
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise FlagError(f"{text!r} is not NAME=VALUE, for instance {example}")
+        if name in values:
+            raise FlagError(f"{name} is given twice, {values[name]!r} and {value!r}; give it once")
+        values[name] = value
+    return values
 
 
 def _change(target: str, changes: dict[str, str | None]) -> None:

@@ -14,7 +14,8 @@ Units: seconds. Source: Nygard, Release It! (2007), "Circuit Breaker"; states an
 
 pybreaker is wrapped, not used bare: its ``call()`` holds a lock while the guarded call runs, so calls queue up
 behind each other, and its ``calling()`` lets every waiting thread probe at once when the circuit is half-open.
-Here calls run without the lock, behind a gate that lets a single probe through.
+Here calls run without the lock, behind a gate that lets a single probe through. A call that was let through before
+the circuit opened and ends after it tells pybreaker nothing: there it would pass for the probe.
 """
 
 import threading
@@ -78,12 +79,12 @@ class CircuitBreaker:
             try:
                 yield
             except Exception as error:
-                if fair:
+                if fair and self.state == pybreaker.STATE_CLOSED:
                     self._failed(error)
                 raise
             # Success after success leaves the count at nought: nothing to tell pybreaker, which takes 20 µs to hear it.
-            if fair and self._breaker.fail_counter:
-                with suppress(pybreaker.CircuitBreakerError):  # others have opened the circuit meanwhile
+            if fair and self._breaker.fail_counter and self.state == pybreaker.STATE_CLOSED:
+                with suppress(pybreaker.CircuitBreakerError):  # others have opened the circuit this moment
                     self._breaker.call(_nothing)
         elif fair and self._probe.acquire(blocking=False):
             try:
@@ -95,7 +96,7 @@ class CircuitBreaker:
             self._refuse()
 
     def _failed(self, error: Exception) -> None:
-        # What comes back is ``error`` itself, or CircuitBreakerError when others have opened the circuit meanwhile.
+        # What comes back is ``error`` itself, or CircuitBreakerError when others have opened the circuit this moment.
         with suppress(type(error), pybreaker.CircuitBreakerError):
             self._breaker.call(_raise, error)
 

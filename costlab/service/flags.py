@@ -9,6 +9,7 @@ Flags of kind "restart" are recorded in the same place, and read by the next pro
 So are rollouts (rollout.py), in a field of their own beside the flag's. Whoever sets the flag itself ends its rollout.
 """
 
+import re
 import threading
 import tomllib
 from collections.abc import Callable, Mapping
@@ -32,6 +33,10 @@ REREAD_SECONDS = 1.0
 KINDS = ("live", "restart")
 
 Value = str | float | int
+
+# As JSON writes them. Python's own int() and float() also take 1_6, +4 and the digits of every script.
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 class UnknownFlag(ValueError):
@@ -80,10 +85,9 @@ class Flag:
         raise BadFlagValue(f"{self.name} cannot be {text!r}; allowed: {self.allowed()}")
 
     def _number(self, text: str) -> int | float | None:
-        try:
-            return int(text) if self.whole else float(text)
-        except ValueError:
+        if not (_WHOLE if self.whole else _NUMBER).fullmatch(text):
             return None
+        return int(text) if self.whole else float(text)
 
 
 class Registry:

@@ -10,6 +10,7 @@ from flask import Blueprint, Response, request
 from pydantic import BaseModel, Field, ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from costlab.service import context, metrics, problem, process_usage, profiling
 from costlab.service.configuration import BadValue, Configuration
@@ -53,7 +54,7 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
         except ValueError as error:
             raise problem.Invalid(str(error)) from error
         except RedisError as error:
-            raise problem.Unavailable("Redis, which holds the flags, cannot be reached; nothing was set.") from error
+            raise unanswered("Redis, which holds the flags", error) from error
 
     @routes.put("/block")
     def mark() -> Response:
@@ -72,14 +73,14 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
 def configuration(configuration: Configuration, token_file: Path | None) -> Blueprint:
     """The route /config."""
     routes = Blueprint("configuration", __name__)
-    away = "Redis, which holds the configuration document, cannot be reached"
+    holder = "Redis, which holds the configuration document"
 
     @routes.get("/config")
     def read() -> Response:
         try:
             revision, given = configuration.stored()
         except RedisError as error:
-            raise problem.Unavailable(f"{away}.") from error
+            raise problem.Unavailable(f"{holder}, cannot be reached.") from error
         running = {"revision": configuration.revision, "document": dict(configuration.document)}
         stored = {"revision": revision, "document": dict(configuration.schema.default()) | given}
         fields = configuration.schema.describe()
@@ -94,7 +95,7 @@ def configuration(configuration: Configuration, token_file: Path | None) -> Blue
         except BadValue as error:
             raise problem.Invalid(f"{error}", errors=error.errors) from error
         except RedisError as error:
-            raise problem.Unavailable(f"{away}; nothing was set.") from error
+            raise unanswered(holder, error) from error
 
     return routes
 
@@ -116,6 +117,13 @@ def spans(service: str, kept: KeptSpans | None) -> Blueprint:
 def document(content: object) -> Response:
     """``content`` as JSON."""
     return Response(orjson.dumps(content), content_type="application/json")
+
+
+def unanswered(holder: str, error: RedisError) -> problem.Unavailable:
+    """What to say of a change that ``holder`` did not confirm. A Redis that hangs makes it once it goes on."""
+    if isinstance(error, RedisTimeoutError):
+        return problem.Unavailable(f"{holder}, did not answer in time; whether it was set is not known.")
+    return problem.Unavailable(f"{holder}, cannot be reached; nothing was set.")
 
 
 def _changes(of: str) -> dict[str, object]:

@@ -1,4 +1,7 @@
-"""Redis for a service: short timeouts, one reconnect, no silent retries that add up behind the caller's back."""
+"""Redis for a service: short timeouts, one reconnect, no silent retries that add up behind the caller's back.
+
+What timed out is not sent again: it would take as long once more, and a Redis that only hung would do it twice.
+"""
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -38,7 +41,7 @@ class _Faulty(AbstractConnection):
 
     def _meet(self) -> None:
         try:
-            effect = self.edge.meet(self.socket_timeout or ANSWER_SECONDS)
+            effect = self.edge.meet(self.patience())
         except TimeoutError as error:
             self.disconnect()
             raise RedisTimeoutError("Timeout reading from socket") from error
@@ -47,6 +50,10 @@ class _Faulty(AbstractConnection):
             raise RedisConnectionError("Connection reset by peer")
         if isinstance(effect, Answer):
             raise ResponseError("ERR injected fault")
+
+    def patience(self) -> float:
+        """Seconds a command waits for its answer."""
+        return self.socket_timeout or ANSWER_SECONDS
 
 
 class _Traced(Redis):
@@ -72,10 +79,15 @@ def connect(
         url,
         socket_connect_timeout=CONNECT_SECONDS,
         socket_timeout=answer_seconds,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), 1, (RedisConnectionError,)),
     )
     if edge is not NO_EDGE:
-        pool = client.connection_pool
-        plain = pool.connection_class
-        pool.connection_class = type(f"Faulty{plain.__name__}", (_Faulty, plain), {"edge": edge})
+        mix_in(client, _Faulty, edge=edge)
     return client
+
+
+def mix_in(client: Redis, kind: type[AbstractConnection], **attributes: object) -> None:
+    """Let the connections that ``client`` makes from now on be of this ``kind`` too."""
+    pool = client.connection_pool
+    plain = pool.connection_class
+    pool.connection_class = type(f"{kind.__name__}{plain.__name__}", (kind, plain), attributes)

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from costlab.service import problem, rollout
 from costlab.service.flags import Flags, FlagStore, Registry
-from costlab.service.internal import authorize, document
+from costlab.service.internal import authorize, document, unanswered
 from costlab.service.rollout import BadRollout, Rollout
 
 _EXAMPLE = '{"users.version": {"value": "v2", "percent": 10}}'
@@ -48,7 +48,7 @@ def blueprint(registry: Registry, flags: Flags, redis: Redis, token_file: Path |
         except ValueError as error:
             raise problem.Invalid(f"{error}") from error
         except RedisError as error:
-            raise problem.Unavailable("Redis, which holds the rollouts, cannot be reached; nothing was set.") from error
+            raise unanswered("Redis, which holds the rollouts", error) from error
 
     return routes
 

@@ -48,12 +48,14 @@ class Limited(NamedTuple):
     def headers(self) -> list[tuple[str, str]]:
         """RateLimit and RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers), and Retry-After when refused.
 
-        The policy is ``burst`` requests per window, which every algorithm grants a rested client; ``t`` counts down
-        to the moment at which all of it is there again. In whole seconds.
+        The draft counts windows in whole seconds, so the policy is what the rate allows in the window rounded up to
+        them: rate 100, burst 50 is a window of 0.5 s and reads q=100;w=1, rate 10, burst 50 reads q=50;w=5. How many
+        may come at once is ``r``; ``t`` counts down to the moment at which the full burst is there again.
         """
         name, quota, decision = self
+        window = seconds(quota.window)
         written = [
-            ("RateLimit-Policy", f'"{name}";q={quota.burst};w={seconds(quota.window)}'),
+            ("RateLimit-Policy", f'"{name}";q={window * 1_000_000 // quota.interval};w={window}'),
             ("RateLimit", f'"{name}";r={decision.remaining};t={seconds(decision.full_after)}'),
         ]
         if not decision.admitted:

@@ -4,9 +4,10 @@ Whoever asks for others too does so in the background, so that the call does not
 """
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 
 from costlab.resilience.deadline import nearest
@@ -78,11 +79,12 @@ class Filling:
         return _from_origin(read, self._fetching.fetch(read))
 
     def _fill_early(self, read: Read) -> Reply:
-        """As long as the stored answer is fresh an origin that fails harms nobody."""
+        """As long as the stored answer is fresh an origin that fails harms nobody; one that hangs costs time."""
         self.count("miss")
         metrics.CACHE_EARLY_RECOMPUTATIONS.inc()
         try:
-            fetched = self._fetching.fetch(read)
+            with self._half_the_time():
+                fetched = self._fetching.fetch(read)
         except problem.Problem:
             entry = self._still_fresh(read)
             if entry is None:
@@ -90,6 +92,17 @@ class Filling:
             return self._from_cache(read, entry)
         entry = self._still_fresh(read) if fetched.answer.status >= 500 else None
         return _from_origin(read, fetched, "; detail=early") if entry is None else self._from_cache(read, entry)
+
+    @contextmanager
+    def _half_the_time(self) -> Iterator[None]:
+        """Calls in the block end when half of what this caller waits is over, so that another answer is in time."""
+        request = context.current()
+        now = time.monotonic()
+        context.enter(request and replace(request, deadline=now + (self._give_up_at() - now) / 2))
+        try:
+            yield
+        finally:
+            context.enter(request)
 
     def _still_fresh(self, read: Read) -> Entry | None:
         """The stored answer if it is fresh now; looked up again, because its path may have changed in the meantime."""

@@ -10,10 +10,13 @@ acknowledges only behind a barrier. PostgreSQL's log is written in order: once t
 is everything committed before it. A crash in between ends the barrier's connection, which was open since before those
 commits; they are written again then, and the key makes each effect happen once.
 
-Example: 400 batches a second of one job each are 400 waits for the disk with ``on`` and 5 with ``off``, because one
-barrier every 200 ms serves them all.
-Trade-off: exactly once holds with both. ``off`` costs a connection and up to 200 ms until an entry leaves the stream,
-and whoever reads an effect in that time may have read what a crash takes back.
+Each consumer has a barrier of its own and passes it between two batches, once 200 ms are over since the first commit
+behind it.
+
+Example: one consumer that makes 400 batches a second of one job each waits for the disk 400 times a second with ``on``
+and at most 5 times with ``off``; eight consumers that make 50 each wait 400 times and 40 times.
+Trade-off: exactly once holds with both. ``off`` costs a connection per consumer, and 200 ms and the rest of a batch
+until an entry leaves the stream; whoever reads an effect in that time may have read what a crash takes back.
 Use instead: ``worker.batch``, which shares one wait among the jobs of a transaction and has nothing to forget.
 Units: seconds. Source: PostgreSQL documentation, "Asynchronous Commit"; DeWitt et al. (1984), group commit.
 """

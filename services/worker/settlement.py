@@ -6,6 +6,7 @@
 
 A batch that is refused is done again one by one, so that one bad job fails alone. While the database is away the batch
 waits, and no delivery of it counts. What Redis could not be told is told again; an acknowledgement can be repeated.
+When Redis is away too, the batch is left as it is, jobs that were refused included, and committed when it is back.
 """
 
 import threading
@@ -13,6 +14,8 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
 
 from costlab.service import context, logs, metrics
 from costlab.service.flags import Flags
@@ -51,6 +54,9 @@ class Task:
 
 Refused = list[tuple[Task, Exception]]
 
+# Neither is the job's doing.
+_NOT_REFUSED = (Stopping, RedisError)
+
 
 class Settlement:
     """The jobs of one consumer that are worked and not yet acknowledged. ``ahead`` is what it has read and not begun:
@@ -88,13 +94,13 @@ class Settlement:
         return bool(self._unflushed or self._durable)
 
     def commit(self, stopped: threading.Event) -> Refused:
-        """Commit the batch; the jobs that are refused, with the reason. Stopping: the batch is still there."""
+        """Commit the batch; which jobs are refused, and why. Stopping, RedisError: what is not committed is kept."""
         if not self.batch:
             return []
         try:
             self._commit(self.batch, stopped)
             refused = []
-        except Stopping:
+        except _NOT_REFUSED:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a job does wrong, the others must be done
             refused = [(self.batch[0], error)] if len(self.batch) == 1 else self._one_by_one(stopped)
@@ -122,11 +128,11 @@ class Settlement:
         for task in list(self.batch):
             try:
                 self._commit([task], stopped)
-            except Stopping:
+                self.batch.remove(task)
+            except _NOT_REFUSED:
                 raise
             except Exception as error:  # noqa: BLE001 - as above
                 refused.append((task, error))
-            self.batch.remove(task)
         return refused
 
     def _commit(self, tasks: Sequence[Task], stopped: threading.Event) -> None:

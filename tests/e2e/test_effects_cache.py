@@ -15,10 +15,9 @@ from tests.e2e.test_effects import cache_status, total
 pytestmark = pytest.mark.usefixtures("control")
 
 
-def cached(control, **flags: object) -> None:
-    """Reads go through the cache-proxy, under ``flags`` of the cache."""
-    changes = {f"cache.{name}": value for name, value in flags.items()}
-    control.set_flags({"gateway.reads": "cache_proxy"} | changes)
+def cached(control, flags: dict[str, object]) -> None:
+    """Reads go through the cache-proxy, under these ``flags`` of the cache."""
+    control.set_flags({"gateway.reads": "cache_proxy"} | flags)
 
 
 def seconds_left(client, path: str) -> int:
@@ -28,11 +27,11 @@ def seconds_left(client, path: str) -> int:
 
 
 def test_cache_strategy_ttl_jitter_gives_answers_different_lifetimes(control, client):
-    cached(control, strategy="ttl_jitter", ttl=3600)
+    cached(control, {"cache.strategy": "ttl_jitter", "cache.ttl": 3600})
     jittered = {seconds_left(client, f"/api/users/{user}") for user in range(101, 111)}
     assert len(jittered) > 5
     assert 3000 < min(jittered) < max(jittered) < 4200
-    cached(control, strategy="ttl")
+    cached(control, {"cache.strategy": "ttl"})
     plain = [seconds_left(client, f"/api/users/{user}") for user in range(111, 121)]
     assert 3590 < min(plain) <= max(plain) < 3600
 
@@ -61,7 +60,7 @@ def forget(stack, path: str) -> None:
 
 def test_cache_strategy_single_flight_asks_the_origin_once_for_all_who_ask_at_once(stack, control, client):
     """ "cache.strategy": each expiry is one origin call per process; with ttl one per caller who asks too early."""
-    cached(control, strategy="single_flight", ttl=60)
+    cached(control, {"cache.strategy": "single_flight", "cache.ttl": 60})
     processes = control.flags("cache-proxy")["service.processes"]
 
     def one_call_for_all() -> bool:
@@ -73,7 +72,7 @@ def test_cache_strategy_single_flight_asks_the_origin_once_for_all_who_ask_at_on
         return asked <= processes and outcomes(control, "coalesced") == before[1] + 6 - asked
 
     eventually(one_call_for_all, within=20)
-    cached(control, strategy="ttl")
+    cached(control, {"cache.strategy": "ttl"})
     forget(stack, "/orders/stats")
     before = outcomes(control, "coalesced")
     at_once(client, "/api/orders/stats")
@@ -81,7 +80,7 @@ def test_cache_strategy_single_flight_asks_the_origin_once_for_all_who_ask_at_on
 
 
 def test_cache_strategy_lease_lets_one_caller_ask_and_the_others_wait(stack, control, client):
-    cached(control, strategy="lease", ttl=60, stale_window=0)
+    cached(control, {"cache.strategy": "lease", "cache.ttl": 60, "cache.stale_window": 0})
 
     def one_asks_and_five_wait() -> bool:
         forget(stack, "/orders/stats")
@@ -91,7 +90,7 @@ def test_cache_strategy_lease_lets_one_caller_ask_and_the_others_wait(stack, con
         return origin_calls(control) == before[0] + 1 and waits(control) == before[1] + 5
 
     eventually(one_asks_and_five_wait, within=20)
-    cached(control, strategy="ttl")
+    cached(control, {"cache.strategy": "ttl"})
     forget(stack, "/orders/stats")
     before = waits(control)
     at_once(client, "/api/orders/stats")
@@ -108,7 +107,7 @@ def test_cache_stale_window_lets_those_who_do_not_ask_have_the_old_answer(contro
     def stale() -> float:
         return total(control, "cache-proxy", "costlab_cache_stale_served_total")
 
-    cached(control, strategy="lease", ttl=0.1, stale_window=60)
+    cached(control, {"cache.strategy": "lease", "cache.ttl": 0.1, "cache.stale_window": 60})
     client.get("/api/orders/stats")
 
     def the_others_get_it_stale() -> bool:
@@ -117,7 +116,7 @@ def test_cache_stale_window_lets_those_who_do_not_ask_have_the_old_answer(contro
         return stale() > before
 
     eventually(the_others_get_it_stale, within=20)
-    cached(control, stale_window=0)
+    cached(control, {"cache.stale_window": 0})
     before = stale()
     at_once(client, "/api/orders/stats")
     assert stale() == before
@@ -129,10 +128,10 @@ def test_cache_strategy_xfetch_fetches_a_dear_answer_before_it_expires(control, 
     def early() -> float:
         return total(control, "cache-proxy", "costlab_cache_early_recomputations_total")
 
-    cached(control, strategy="xfetch", ttl=3)
+    cached(control, {"cache.strategy": "xfetch", "cache.ttl": 3})
     before = early()
     eventually(lambda: client.get("/api/orders/stats").status == 200 and early() > before, within=20)
-    cached(control, strategy="ttl")
+    cached(control, {"cache.strategy": "ttl"})
     before = early()
     for _ in range(100):
         client.get("/api/orders/stats")
@@ -140,7 +139,7 @@ def test_cache_strategy_xfetch_fetches_a_dear_answer_before_it_expires(control, 
 
 
 def test_cache_strategy_stale_while_revalidate_answers_at_once_and_refreshes_behind(control, client):
-    cached(control, strategy="stale_while_revalidate", ttl=0.1, stale_window=60)
+    cached(control, {"cache.strategy": "stale_while_revalidate", "cache.ttl": 0.1, "cache.stale_window": 60})
 
     def refreshes() -> float:
         return total(control, "cache-proxy", "costlab_cache_refreshes_total")
@@ -149,7 +148,7 @@ def test_cache_strategy_stale_while_revalidate_answers_at_once_and_refreshes_beh
     client.get("/api/orders/stats")
     eventually(lambda: "detail=stale" in cache_status(client.get("/api/orders/stats")), within=10)
     eventually(lambda: refreshes() > before, within=10)
-    cached(control, strategy=None)
+    cached(control, {"cache.strategy": None})
     assert "fwd=bypass" in cache_status(client.get("/api/orders/stats"))
 
 
@@ -159,19 +158,19 @@ def test_cache_negative_ttl_keeps_that_there_is_no_such_user(control, client):
     def negative() -> float:
         return total(control, "cache-proxy", "costlab_cache_negative_hits_total")
 
-    cached(control, strategy="ttl", negative_ttl=60)
+    cached(control, {"cache.strategy": "ttl", "cache.negative_ttl": 60})
     before = negative()
     replies = [client.get("/api/users/999999999") for _ in range(3)]
     assert [reply.status for reply in replies] == [404] * 3
     assert ["hit" in cache_status(reply) for reply in replies] == [False, True, True]
     assert negative() == before + 2
     assert replies[2].json["request_id"] == replies[2].headers["X-Request-Id"]
-    cached(control, negative_ttl=None)
+    cached(control, {"cache.negative_ttl": None})
     assert "hit" not in cache_status(client.get("/api/users/999999999"))
 
 
 def test_a_user_who_was_not_there_is_found_as_soon_as_there_is_one(control, client):
-    cached(control, strategy="ttl", negative_ttl=3600, ttl=3600)
+    cached(control, {"cache.strategy": "ttl", "cache.negative_ttl": 3600, "cache.ttl": 3600})
     newest = int(client.post("/api/users", new_user()).headers["Location"].rpartition("/")[2])
     assert client.get(f"/api/users/{newest + 1}").status == 404
     assert "hit" in cache_status(client.get(f"/api/users/{newest + 1}"))
@@ -186,11 +185,11 @@ def new_user() -> dict[str, str]:
 def test_cache_eviction_makes_redis_count_how_often_an_answer_is_read(stack, control, client):
     """ "cache.eviction": Redis keeps a frequency under lfu only, and its policy follows the flag there and back."""
     with Redis.from_url(stack.redis_url()) as redis:
-        cached(control, strategy="ttl", eviction="lfu")
+        cached(control, {"cache.strategy": "ttl", "cache.eviction": "lfu"})
         eventually(lambda: configured(redis, "maxmemory-policy") == "volatile-lfu")
         client.get("/api/users/131")
         assert redis.object("FREQ", "cache:entry:/users/131") > 0
-        cached(control, eviction=None)
+        cached(control, {"cache.eviction": None})
         eventually(lambda: configured(redis, "maxmemory-policy") == "volatile-lru")
         with pytest.raises(ResponseError, match="LFU"):
             redis.object("FREQ", "cache:entry:/users/131")
@@ -204,13 +203,13 @@ def test_cache_maxmemory_mb_bounds_what_redis_keeps(stack, control):
 
     with Redis.from_url(stack.redis_url()) as redis:
         used = redis.info("memory")["used_memory"] // 2**20 + 4
-        cached(control, maxmemory_mb=used)
+        cached(control, {"cache.maxmemory_mb": used})
         eventually(lambda: configured(redis, "maxmemory") == str(used * 2**20))
         before = evicted()
         for number in range(40):
             redis.set(f"cache:entry:/filling/{number}", b"x" * 200_000, ex=60)
         eventually(lambda: evicted() > before)
-        cached(control, maxmemory_mb=None)
+        cached(control, {"cache.maxmemory_mb": None})
         eventually(lambda: configured(redis, "maxmemory") == str(128 * 2**20))
 
 

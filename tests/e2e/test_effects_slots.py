@@ -8,17 +8,20 @@ import pytest
 from tests.conditions import eventually
 from tests.e2e.test_effects import total
 
-SLOT_PATHS = {"orders": "/api/products/7", "users": "/api/users/7"}
+SLOTS = {
+    "orders": ("orders.slots", "orders.slot_ms", "/api/products/7"),
+    "users": ("users.slots", "users.slot_ms", "/api/users/7"),
+}
 
 
 def waited(control, service: str) -> float:
     return total(control, service, "costlab_slot_wait_seconds_count")
 
 
-@pytest.mark.parametrize("service", SLOT_PATHS)
+@pytest.mark.parametrize("service", SLOTS)
 def test_a_slot_pool_serves_n_at_once_and_each_for_its_time(control, client, service):
     """ "orders.slots", "orders.slot_ms", "users.slots" and "users.slot_ms": 2 slots of 100 ms, 6 requests, 300 ms."""
-    slots, milliseconds, path = f"{service}.slots", f"{service}.slot_ms", SLOT_PATHS[service]
+    slots, milliseconds, path = SLOTS[service]
     client.get(path)
     before = waited(control, service)
     control.set_flags({slots: 2, milliseconds: 100})

@@ -14,7 +14,11 @@ The cost is measured, so an origin that is slowed down by the fetches brings on 
 thirty times the cost or more.
 Use instead: a lease when one call must be one call, stale-while-revalidate when readers are few.
 
-If the early fetch fails, its reader too is served the old answer, as long as it is fresh.
+As published, whoever draws the lot fetches for himself and waits for it. If that fails he too is served the old answer,
+as long as it is fresh. So that it is in time for him, the early fetch gets half of the time he has left: an origin that
+hangs lets him wait that long for an answer that was there, and one that takes longer is asked in vain until the expiry.
+With ``http.deadline`` off nobody knows what he has left: the fetch then lasts until the origin's client gives up, which
+is later than the gateway does.
 
 Units: seconds. Source: Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention (VLDB 2015).
 """

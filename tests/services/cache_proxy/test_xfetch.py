@@ -112,6 +112,17 @@ def test_nor_does_one_that_gets_no_answer(early):
     assert (answer.status_code, answer.json) == (200, {"version": 1})
 
 
+def test_an_early_fetch_gets_half_of_the_time_so_that_the_stored_answer_is_not_too_late(early):
+    """The caller's own deadline would end at the same moment as the fetch."""
+    early.get("/users/7", X_Request_Timeout_Ms="10000")
+    assert int(early.origin.asked[-1].headers["X-Request-Timeout-Ms"]) <= 5000
+
+
+def test_a_fetch_that_has_nothing_else_to_fall_back_on_gets_all_of_the_time(early):
+    early.get("/users/8", X_Request_Timeout_Ms="60000")
+    assert int(early.origin.asked[-1].headers["X-Request-Timeout-Ms"]) > 15_000
+
+
 def test_an_early_fetch_that_fails_after_the_expiry_is_a_failure(early):
     def failing(request):
         early.clock.forward(20)

@@ -102,14 +102,36 @@ def test_when_one_of_two_fails_the_other_is_awaited(name):
     assert counted(name)["won"] == 0
 
 
-def test_when_both_fail_the_failure_that_came_first_is_told(name):
-    race = hedge._Race()
-    race.attempt(Upstream(BadGateway("first")), hedge=False)()
-    race.attempt(Upstream(GatewayTimeout("second")), hedge=True)()
-    hedger = Hedger(flags())
+def late(name, first, second):
+    """What is taken of a first attempt and a hedge that ended like that, in this order."""
+    race, hedger = hedge._Race(), Hedger(flags())
+    race.attempt(Upstream(first), hedge=False)()
+    race.attempt(Upstream(second), hedge=True)()
     hedger._second = lambda *arguments: True
-    arrived = hedger._late(hedge._Upstream(name), race, Upstream())
-    assert str(arrived.error) == "first"
+    return hedger._late(hedge._Upstream(name), race, Upstream())
+
+
+@pytest.mark.parametrize("second", [GatewayTimeout("second"), Answer(500)])
+def test_when_both_fail_the_failure_that_came_first_is_told(name, second):
+    assert str(late(name, BadGateway("first"), second).error) == "first"
+    assert late(name, Answer(503), second).answer.status == 503
+    assert counted(name)["won"] == 0
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_answer_of_5xx_loses_to_a_good_one_that_was_on_its_way(name, status):
+    arrived = late(name, Answer(status), Answer(404))
+    assert (arrived.answer.status, counted(name)["won"]) == (404, 1)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_hedge_that_is_answered_5xx_at_once_does_not_turn_a_good_answer_into_an_error(name, status):
+    stalled = threading.Event()
+    hedger, upstream = Ordered(flags()), Upstream(stalled, Answer(status))
+    asked = Asked(lambda: hedger.run("fixed", name, upstream))
+    eventually(lambda: upstream.ended == 1)
+    stalled.set()
+    assert asked.result().status == 200
     assert counted(name)["won"] == 0
 
 
@@ -171,6 +193,13 @@ def test_p95_hedges_once_it_knows_how_long_answers_take(name):
     assert hedger.run("p95", name, Upstream(stalled, Answer(203))).status == 203
     assert counted(name)["sent"] == 1
     stalled.set()
+
+
+def test_how_fast_an_upstream_fails_says_nothing_about_how_long_its_answers_take(name):
+    hedger = Hedger(flags())
+    for _ in range(40):
+        hedger.run("p95", name, Upstream(Answer(503)))
+    assert hedger._upstreams[name].latency.value is None
 
 
 def test_with_every_thread_busy_calls_are_made_without_hedge(name, monkeypatch):

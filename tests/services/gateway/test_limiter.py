@@ -285,6 +285,15 @@ def test_headers_round_up_so_that_nobody_comes_back_too_early():
     ]
 
 
+@pytest.mark.parametrize(
+    ("rate", "burst", "policy"),
+    [(100, 50, "q=100;w=1"), (100, 1, "q=100;w=1"), (10, 50, "q=50;w=5"), (4, 10, "q=12;w=3"), (0.1, 4, "q=4;w=40")],
+)
+def test_the_policy_states_the_rate_whatever_the_burst(rate, burst, policy):
+    admitted = Limited("gcra", Quota(rate, burst), Decision(True, burst - 1, 0, 1))
+    assert dict(admitted.headers())["RateLimit-Policy"] == f'"gcra";{policy}'
+
+
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_headers_name_the_algorithm_and_promise_the_burst_per_window(limiter_with, client, name):
     limited = limiter_with(**{"gateway.rate_limit": name}).decide(client, ROUTE)

@@ -1,6 +1,7 @@
 """Outbox and dual write: who still tells of an order when something breaks between the commit and the stream."""
 
 import json
+from contextlib import closing
 
 import pytest
 from prometheus_client import REGISTRY
@@ -9,6 +10,7 @@ from redis import Redis
 from services.orders.publishing.dual_write import DualWrite
 from services.orders.publishing.message import STREAM, Message
 from services.orders.publishing.outbox import Outbox
+from tests.hung_server import HungServer
 
 LINES = [{"product_id": 5, "quantity": 1, "price_cents": 100}]
 WAYS = ("outbox", "dual_write")
@@ -93,6 +95,15 @@ def test_with_redis_away_a_dual_write_is_lost_and_counted_and_the_order_is_place
     assert outcome("lost") == before + 1
     assert "message.lost" in caplog.text
     assert store.get(order["id"]) == order
+
+
+def test_with_redis_hung_one_dual_write_waits_and_the_next_are_lost_without_a_wait(make_store):
+    with closing(HungServer()) as hung:
+        store = make_store(hung.url, **{"orders.publish": "dual_write"})
+        before = outcome("lost")
+        assert all(store.add(1, LINES, None) for _ in range(3))
+        assert hung.connections() == 1
+    assert outcome("lost") == before + 3
 
 
 def test_one_order_is_published_one_way_also_when_the_flag_changes_in_the_middle(make_store, stream, database):

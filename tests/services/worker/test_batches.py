@@ -5,10 +5,11 @@ import time
 import psycopg2
 import pytest
 from prometheus_client import REGISTRY
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from services.worker.job import Work
 from services.worker.job_stream import JobStream
-from services.worker.store import WRITES
+from services.worker.store import WRITES, DatabaseAway, FulfilmentStore, JobRefused
 from services.worker.writes import Row
 from tests.conditions import eventually
 from tests.services.worker.conftest import at_work, until_pending
@@ -133,6 +134,54 @@ def test_a_batch_waits_for_the_database_and_no_job_of_it_counts_as_failed(make, 
         eventually(stream.done)
     assert set(database.fulfilled()) == set(orders)
     assert stream.dead() == []
+
+
+class Wordless(JobStream):
+    """Redis cannot be told that a delivery does not count."""
+
+    refused = 0
+
+    def postpone(self, deliveries) -> None:
+        self.refused += 1
+        raise RedisConnectionError("gone")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_no_job_counts_as_failed_when_redis_is_away_beside_the_database(make, stream, database, count):
+    database.take_away()
+    orders = [stream.place() for _ in range(count)]
+    consumer = make(attempts=1, claim_ms=60_000, stream=Wordless, **BATCH)
+    with at_work(consumer):
+        eventually(lambda: consumer._stream.refused > 1)
+        database.give_back()
+        eventually(stream.done)
+    assert set(database.fulfilled()) == set(orders)
+    assert stream.dead() == []
+
+
+class Leaving(FulfilmentStore):
+    """Refuses order 1, also in company; then it is away, until it is back."""
+
+    back = False
+
+    def add(self, rows, write, barrier=None):
+        if any(row.order_id == 1 for row in rows):
+            raise JobRefused("no such order")
+        if not self.back:
+            raise DatabaseAway("gone")
+        return super().add(rows, write, barrier)
+
+
+def test_a_job_that_was_refused_before_redis_went_away_is_a_dead_letter_when_it_is_back(make, stream, database):
+    stream.place(1)
+    stream.place(2)
+    consumer = make(attempts=1, claim_ms=60_000, stream=Wordless, store=Leaving, **BATCH)
+    with at_work(consumer):
+        eventually(lambda: consumer._stream.refused > 0)
+        consumer._settlement._store.back = True
+        eventually(stream.done)
+    assert database.fulfilled() == {2: 1}
+    assert [(letter["key"], letter["reason"]) for letter in stream.dead()] == [("order:1", "JobRefused: no such order")]
 
 
 def test_what_was_read_and_not_begun_is_given_back_to_be_done_at_once_as_if_never_delivered(make, stream, database):

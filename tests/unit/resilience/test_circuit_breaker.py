@@ -158,3 +158,44 @@ def test_a_call_with_too_little_time_is_not_the_probe(breaker):
     with breaker.guard():
         pass
     assert breaker.state == "closed"
+
+
+@pytest.fixture
+def open_since_a_while(breaker):
+    """The circuit opens and the time for a probe comes, while calls are under way that were let through before."""
+
+    def pass_by():
+        fail(breaker, 3)
+        let_time_pass(breaker, 6)
+
+    return pass_by
+
+
+def test_a_call_that_fails_late_is_not_taken_for_the_probe(breaker, open_since_a_while):
+    def fail_late():
+        with breaker.guard():
+            open_since_a_while()
+            raise Boom
+
+    with pytest.raises(Boom):
+        fail_late()
+    with breaker.guard():
+        pass
+    assert breaker.state == "closed"
+
+
+def test_nor_is_one_that_succeeds_late(breaker, open_since_a_while):
+    with breaker.guard():
+        open_since_a_while()
+    assert breaker.state == "open"
+
+
+def test_a_call_that_fails_late_does_not_fail_the_probe_that_is_under_way(breaker, open_since_a_while):
+    late = breaker.guard()
+    late.__enter__()
+    open_since_a_while()
+    with breaker.guard():
+        assert breaker.state == "half-open"
+        late.__exit__(Boom, Boom(), None)
+        assert breaker.state == "half-open"
+    assert breaker.state == "closed"

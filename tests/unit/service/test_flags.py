@@ -5,6 +5,7 @@ import threading
 import pytest
 from redis import Redis
 
+from costlab.cli.flags import FlagError, by_name
 from costlab.service.flags import REVISION, VALUES, BadFlagValue, Flags, FlagStore, Registry, UnknownFlag
 from tests.conditions import eventually
 
@@ -40,6 +41,30 @@ def test_an_unknown_name_is_refused_with_the_names_that_exist(registry):
 def test_a_value_out_of_range_is_refused_with_what_is_allowed(registry, value):
     with pytest.raises(BadFlagValue, match=r"db\.pool cannot be .*; allowed: 1 to 64 \(whole\), or none"):
         registry.parse({"db.pool": value})
+
+
+@pytest.mark.parametrize("value", ["1_6", "+4", "\u0664", "\uff14", "4.", "0x4", "9" * 5000])
+def test_a_whole_number_is_written_in_ascii_digits_alone(registry, value):
+    with pytest.raises(BadFlagValue):
+        registry.parse({"db.pool": value})
+
+
+@pytest.mark.parametrize("value", ["0_0.5", "+0.5", "\u0660.\u0665", ".5", "0x1", "0,5", "0.5e", "9" * 5000])
+def test_a_number_is_written_as_in_json(registry, value):
+    with pytest.raises(BadFlagValue):
+        registry.parse({"tracing.sample": value})
+
+
+@pytest.mark.parametrize("value", [0.00001, "1e-05", "0.5", "1", " 0.25 ", 1])
+def test_a_number_is_read_back_as_python_writes_it(registry, value):
+    parsed = registry.parse({"tracing.sample": value})["tracing.sample"]
+    assert parsed == float(value) == registry.parse({"tracing.sample": str(parsed)})["tracing.sample"]
+
+
+def test_a_flag_is_given_once_at_the_command_line():
+    assert by_name(["cache.ttl=5", "cache.strategy=ttl"]) == {"cache.ttl": "5", "cache.strategy": "ttl"}
+    with pytest.raises(FlagError, match=r"cache\.ttl is given twice, '5' and '9'"):
+        by_name(["cache.ttl=5", "cache.strategy=ttl", "cache.ttl=9"])
 
 
 @pytest.mark.parametrize("value", ["-0.1", "1.01", "nan", "inf", "off"])
