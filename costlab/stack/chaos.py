@@ -9,8 +9,8 @@ Each level of faults is made in its own place, behind one interface:
 
     Chaos ─┬► Level process   costlab/stack/process_faults.py: kill, terminate, restart, pause
            ├► Level wire      costlab/stack/wire_faults.py: between a service and what it calls, by toxiproxy
-           ├► Level input     costlab/stack/input_faults.py: nothing is wrong but what the system is given
-           └► Level service   costlab/stack/service_faults.py: in the processes, over their internal ports
+           ├► Level service   costlab/stack/service_faults.py: in the processes, over their internal ports
+           └► Level input     costlab/stack/input_faults.py: nothing is wrong but what the system is given
 
 A fault is in force once ``add`` has returned, and ends by itself at its time, whatever becomes of who asked for it.
 """
@@ -22,6 +22,7 @@ from costlab.failure import Failure
 from costlab.service.faults import BadFault, Record, Registry, Wish
 from costlab.stack import Stack
 from costlab.stack.input_faults import InputFaults
+from costlab.stack.kept_faults import attempt_all
 from costlab.stack.process_faults import ProcessFaults, wait_until_back
 from costlab.stack.service_faults import ServiceFaults
 from costlab.stack.wire_faults import WireFaults
@@ -47,12 +48,12 @@ class Level(Protocol):
         """What is in force now."""
 
 
-# In the order in which they are cleared: what is paused or cut off cannot be told anything.
+# In the order in which they are cleared: what is paused, cut off or hangs cannot be told anything.
 LEVELS: dict[str, Callable[[Stack], Level]] = {
     "process": ProcessFaults,
     "wire": WireFaults,
-    "input": InputFaults,
     "service": ServiceFaults,
+    "input": InputFaults,
 }
 
 
@@ -88,15 +89,7 @@ class Chaos:
 
     def clear(self) -> int:
         """End every fault, on all levels, even when one of them fails; how many there were."""
-        ended, failed = 0, []
-        for level in self._levels.values():
-            try:
-                ended += level.clear()
-            except Failure as failure:
-                failed.append(str(failure))
-        if failed:
-            raise ChaosError("; ".join(failed))
-        return ended
+        return attempt_all(level.clear for level in self._levels.values())
 
     def status(self) -> list[Record]:
         """Every fault in force now, on all levels, the next to end first."""

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
+from http.client import HTTPException
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -130,12 +131,12 @@ def _read(request: urllib.request.Request) -> bytes:
             return answer.read()
     except urllib.error.HTTPError as error:
         raise (NotThere if error.code == 404 else ControlError)(_detail(error)) from error
-    except OSError as error:
+    except (OSError, HTTPException) as error:  # HTTPException: killed while it answered
         raise ControlError(f"no stack answers at {request.full_url}: is one up? (costlab status)") from error
 
 
 def _detail(error: urllib.error.HTTPError) -> str:
     try:
         return json.load(error)["detail"]
-    except (ValueError, KeyError, TypeError):
+    except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return f"{error.url} answered {error.code}"

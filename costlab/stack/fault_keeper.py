@@ -11,13 +11,16 @@ small (13 MB) and needs no file once it runs. What it has to do stands in the re
     {"end": [[4711, "3141592"]]}                          end these processes, which would end by themselves as well
     {"run": ["docker", "unpause", "1f2e..."]}             run this command
     {"call": ["DELETE", "http://127.0.0.1:8420/...", null]}   ask for this over HTTP
+    {"all": [{"resume": ...}, ...]}                       each of these: the instances of one service
 
-It ends early, without a trace, when somebody removes the record (clear) or when what was paused is gone.
+It ends early, without a trace, when somebody removes the record (clear) or when what was paused is gone. While the
+fault is still being made (the process under "maker" lives) there is nothing to end, and it waits.
 Trade-off: a process per fault, for as long as the fault lasts. Instead, where the thing itself has a clock and a
 conscience: in-service faults end by themselves (costlab/service/faults.py). Times are seconds.
 """
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -33,15 +36,18 @@ ANSWER = 5.0
 # Nobody listens: toxiproxy died and its toxics with it; if it is just being started again it has none either.
 REFUSED = 5.0
 GIVE_UP = 3600.0
+# Whoever makes a fault does so within seconds; one that was stopped with Ctrl-Z meanwhile is not waited for.
+MAKING = 60.0
 _GONE = ("is not paused", "No such container", "no such container", "is not running")
 
 
 def keep(file, clock=time.time, sleep=time.sleep):
     """Watch over the record ``file`` until its fault has ended, by whatever means."""
-    record = read(file)
-    while record is not None and clock() < record["until"] and not is_over(record["undo"]):
-        sleep(max(0.0, min(TICK, record["until"] - clock())))
-        record = read(file)
+    now, record = clock(), read(file)
+    while record is not None and not is_due(record, now):
+        left = record["until"] - now
+        sleep(min(TICK, left) if left > 0 else TICK)
+        now, record = clock(), read(file)
     if record is None:
         return
     deadline = clock() + GIVE_UP
@@ -65,21 +71,38 @@ def remove(file):
         os.unlink(file)
 
 
+def is_due(record, now):
+    """Whether the fault is to be ended now: its time is up, or it is over already."""
+    if lives(record.get("maker")):
+        return now >= record["until"] + MAKING
+    return now >= record["until"] or is_over(record["undo"])
+
+
 def is_over(way):
-    """Whether the fault has ended without us: the process that was paused, or is to be ended, is gone."""
+    """Whether the fault has ended without us: a process that was paused, or is to be ended, is gone."""
+    if "all" in way:
+        return any(map(is_over, way["all"]))
     found = way.get("resume") or way.get("end")
-    return bool(found) and identity(found[0][0]) != found[0][1]
+    return bool(found) and not lives(found[0])
 
 
 def undo(way, clock=time.time, sleep=time.sleep):
     """End the fault; False when that has to be tried again."""
+    if "all" in way:
+        done = [undo(each, clock, sleep) for each in way["all"]]  # the others too when one fails
+        return all(done)
     if "resume" in way:
         return _resume(way["resume"])
     if "end" in way:
-        return _end(way["end"])
+        return _signal(way["end"], signal.SIGTERM)
     if "run" in way:
         return _run(way["run"])
     return _call(*way["call"], clock, sleep)
+
+
+def lives(process):
+    """Whether ``process``, its pid and when it started, is there; None never is."""
+    return process is not None and identity(process[0]) == process[1]
 
 
 def identity(pid):
@@ -97,18 +120,14 @@ def identity(pid):
 
 def _resume(paused):
     """The last first: a master that wakes up before its workers would take them for hung."""
-    for pid, started in reversed(paused):
-        if identity(pid) == started:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-    return True
+    return _signal(reversed(paused), signal.SIGCONT)
 
 
-def _end(processes):
-    for pid, started in processes:
-        if identity(pid) == started:
+def _signal(processes, number):
+    for process in processes:
+        if lives(process):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+                os.kill(process[0], number)
     return True
 
 
@@ -139,6 +158,8 @@ def _call(method, url, document, clock, sleep):
             if clock() >= deadline:
                 return True
             sleep(RETRY)
+        except http.client.HTTPException:
+            return False  # it died while it answered
 
 
 def main(file):

@@ -13,11 +13,13 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from functools import partial
 
 from costlab.service.faults import BadFault, Record, Wish
 from costlab.stack import ROOT, Stack, StackError
 from costlab.stack.control import Control, ControlError
-from costlab.stack.kept_faults import KeptFaults
+from costlab.stack.kept_faults import KeptFaults, attempt_all
 from costlab.stack.processes import MARK
 from costlab.stack.service_faults import ServiceFaults
 
@@ -58,7 +60,7 @@ class InputFaults:
 
     def clear(self) -> int:
         """All of them."""
-        return sum(self.remove(record.id) for record in self.active())
+        return attempt_all(partial(self.remove, record.id) for record in self.active())
 
     def active(self) -> list[Record]:
         """What still runs: somebody may have ended the rollout, or set the flag."""
@@ -94,7 +96,12 @@ class InputFaults:
         version, percent = wish.parameters["version"], wish.parameters["percent"]
         with self._kept.kept(record, _NOTHING):
             rollout = {"value": version, "percent": percent, "salt": _salt(record), "seconds": wish.ttl}
-            control.roll_out({FLAG: rollout})
+            try:
+                control.roll_out({FLAG: rollout})
+            except BaseException:
+                with suppress(ControlError):  # the first reason is the one to tell
+                    control.roll_out({FLAG: None})
+                raise
         return record
 
     def _burst(self, wish: Wish) -> Record:

@@ -6,7 +6,7 @@ in any error count, where a killed process shows at once.
 
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from costlab.stack import StackError, fault_keeper, processes
@@ -57,3 +57,17 @@ class PausableContainer:
 
     def undo(self) -> dict[str, Any]:
         return {"run": [self._docker, "unpause", self._identity]}
+
+
+class PausableTogether:
+    """All of ``parts``, one after the other: the instances of a service."""
+
+    def __init__(self, parts: Sequence[Pausable]) -> None:
+        self._parts = parts
+
+    def freeze(self) -> None:
+        for part in self._parts:
+            part.freeze()
+
+    def undo(self) -> dict[str, Any]:
+        return {"all": [part.undo() for part in self._parts]}

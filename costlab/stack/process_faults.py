@@ -5,17 +5,21 @@
     restart     stopped in an orderly way and started, back when the call returns
     pause       nothing answers and nothing is refused, until the time is up (pausing.py)
 
+Where a service runs as several instances, all of them are met, or the one that ``on`` names.
 What is killed or restarted has ended by the time this returns; only a pause lasts, and has a keeper that ends it.
 """
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from costlab.service.faults import BadFault, Record, Wish
 from costlab.stack import ServiceStatus, Stack, StackError
-from costlab.stack.kept_faults import KeptFaults
+from costlab.stack.kept_faults import KeptFaults, attempt_all
+from costlab.stack.pausing import PausableTogether
+from costlab.stack.service_faults import instances
 
 BACK_SECONDS = 90.0
 _POLL_SECONDS = 0.1
@@ -35,12 +39,13 @@ class ProcessFaults:
         if wish.fault == "pause":
             self._pause(record)
             return record
+        names = _names(self._stack, wish.on)
         # A paused process would take no signal but SIGKILL, and a paused container not even that.
-        self._kept.end_on([wish.on])
+        self._kept.end_on(names)
         if wish.fault == "restart":
-            self._stack.restart(wish.on)
+            self._stack.restart(*names)
         else:
-            self._stack.kill(wish.on, _SIGNALS[wish.fault])
+            attempt_all(partial(self._stack.kill, name, _SIGNALS[wish.fault]) for name in names)
         return replace(record, until=record.since)
 
     def remove(self, identity: str) -> bool:
@@ -56,38 +61,41 @@ class ProcessFaults:
         return self._kept.active()
 
     def _pause(self, record: Record) -> None:
-        for other in self.active():
-            if other.on == record.on:
+        names = _names(self._stack, record.on)
+        for other in [*self.active(), *self._kept.being_made()]:
+            if set(names) & set(_names(self._stack, other.on)):
                 left = other.left(time.time())
                 raise BadFault(
-                    f"{record.on} is paused already, for another {left:.0f} s; costlab chaos clear {other.id}"
+                    f"{other.on} is paused already, for another {left:.0f} s; costlab chaos clear {other.id}"
                 )
-        paused = self._stack.pausable(record.on)
+        paused = PausableTogether([self._stack.pausable(name) for name in names])
         with self._kept.kept(record, paused.undo()) as better:
             paused.freeze()
             better(paused.undo())
 
 
 def wait_until_back(stack: Stack, service: str, action: Callable[[], object]) -> float:
-    """Do ``action``, which kills ``service``; return when its successor is healthy, with the seconds that took."""
-    before, started = _row(stack, service).pid, time.monotonic()
+    """Do ``action``, which kills ``service``; return when all of it is back and healthy, with the seconds it took."""
+    names = _names(stack, service)
+    before, started = {row.name: row.pid for row in _rows(stack, names)}, time.monotonic()
     action()
     deadline = started + BACK_SECONDS
-    while not _is_back(_row(stack, service), before):
+    while late := [row.name for row in _rows(stack, names) if not row.healthy or row.pid == before[row.name]]:
         if time.monotonic() > deadline:
             raise StackError(
-                f"{service} was not back {BACK_SECONDS:.0f} s after it was killed (costlab logs {service})"
+                f"{', '.join(late)}: not back {BACK_SECONDS:.0f} s after it was killed (costlab logs {late[0]})"
             )
         time.sleep(_POLL_SECONDS)
     return time.monotonic() - started
 
 
-def _is_back(row: ServiceStatus, before: int | None) -> bool:
-    return row.healthy and row.pid != before
+def _names(stack: Stack, on: str) -> list[str]:
+    """The instances that ``on`` means. What it is when it is none of a service, PostgreSQL perhaps, the stack knows."""
+    return instances(on, stack.internal_urls()) or [on]
 
 
-def _row(stack: Stack, service: str) -> ServiceStatus:
+def _rows(stack: Stack, names: Sequence[str]) -> list[ServiceStatus]:
     rows = {row.name: row for row in stack.status()}
-    if service not in rows:
-        raise StackError(f"no service {service!r}; there are {', '.join(rows)}")
-    return rows[service]
+    if unknown := [name for name in names if name not in rows]:
+        raise StackError(f"no service {unknown[0]!r}; there are {', '.join(rows)}")
+    return [rows[name] for name in names]

@@ -4,6 +4,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 
 import psycopg2
 
@@ -59,7 +60,7 @@ def _toxiproxy(service: Service) -> bool:
     try:
         with _DIRECT.open(f"http://127.0.0.1:{service.port(wire.API)}/proxies", timeout=_SECONDS) as answer:
             return len(json.load(answer)) == len(wire.edges())
-    except (OSError, ValueError):
+    except (OSError, HTTPException, ValueError):
         return False
 
 
@@ -70,5 +71,5 @@ def _http(port: int, path: str) -> bool:
     except urllib.error.HTTPError as error:
         error.close()
         return False
-    except OSError:
+    except (OSError, HTTPException):
         return False

@@ -28,14 +28,19 @@ class ServiceFaults:
         self._registry = Registry.load()
 
     def apply(self, wish: Wish) -> Record:
-        """Made by every instance of the service, or by the one that ``on`` names."""
+        """Made by every instance of the service, or by the one that ``on`` names; else taken back."""
         urls = self._stack.internal_urls()
-        instances = _instances(wish.on, urls)
-        if not instances:
+        first, *others = instances(wish.on, urls) or [""]
+        if not first:
             raise BadFault(f"there is no service {wish.on!r}; there are: {', '.join(urls)}")
-        granted = self._control().call("POST", "/faults", wish.document(), instances[0])
-        self._wait(instances[1:], granted["revision"])
-        return self._registry.record(granted["fault"])
+        granted = self._control().call("POST", "/faults", wish.document(), first)
+        record = self._registry.record(granted["fault"])
+        try:
+            self._wait(others, granted["revision"])
+        except BaseException:
+            self._change(f"/faults/{record.id}")
+            raise
+        return record
 
     def remove(self, identity: str) -> bool:
         """Ended in every process."""
@@ -114,7 +119,7 @@ class ServiceFaults:
         return Control(self._stack.internal_urls(), self._stack.token())
 
 
-def _instances(name: str, urls: dict[str, str]) -> list[str]:
+def instances(name: str, urls: dict[str, str]) -> list[str]:
     """Whom ``name`` means: ``users`` all its instances, ``users-1`` the first, which is called users, ``users-2``..."""
     if name in urls:
         return [name, *(other for other in urls if _number(other, name))]

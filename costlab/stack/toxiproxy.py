@@ -10,6 +10,7 @@ Source: https://github.com/Shopify/toxiproxy#http-api (2.12)
 import json
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Any
 
 from costlab.stack import StackError
@@ -17,6 +18,8 @@ from costlab.stack import StackError
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 # It takes a toxic out of a connection only once what the toxic holds back has gone out.
 _ANSWER_SECONDS = 30.0
+# Whoever only looks does not wait for one that is paused.
+_LOOK_SECONDS = 3.0
 
 
 class NotThere(StackError):
@@ -57,12 +60,12 @@ class Toxiproxy:
         body = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(self._url + path, body, method=method)  # noqa: S310 - loopback
         try:
-            with _DIRECT.open(request, timeout=_ANSWER_SECONDS) as answer:
+            with _DIRECT.open(request, timeout=_LOOK_SECONDS if method == "GET" else _ANSWER_SECONDS) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             with error:
                 raise StackError(f"toxiproxy: {method} {path}: {_reason(error)}") from error
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             if isinstance(getattr(error, "reason", error), ConnectionRefusedError):
                 raise NotThere(f"no toxiproxy answers at {self._url}: is the stack up? (costlab status)") from error
             raise StackError(f"toxiproxy at {self._url} does not answer: {error}") from error

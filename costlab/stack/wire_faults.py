@@ -93,7 +93,7 @@ class WireFaults:
         return Toxiproxy(url)
 
     def _refuse_second(self, record: Record) -> None:
-        for other in self.active():
+        for other in [*self.active(), *self._kept.being_made()]:
             if (other.fault, other.on, other.edge) == (DOWN, record.on, record.edge):
                 raise BadFault(f"{record.on} is cut off from {record.edge} already; costlab chaos clear {other.id}")
 

@@ -175,6 +175,26 @@ def test_restart_does_not_wait_for_a_pause(stack, chaos):
     assert chaos.status() == []
 
 
+def test_all_instances_of_a_service_are_met_and_one_alone_by_its_number(replicated_stack, replicated_control):
+    users, faults = ("users", "users-2", "users-3"), Chaos(replicated_stack)
+
+    def silent():
+        return [name for name in users if not answers(replicated_stack, name)]
+
+    eventually(lambda: silent() == [])
+    for on, met in (("users-1", ["users"]), ("users", list(users))):
+        record = faults.add({"fault": "pause", "on": on, "ttl": 60})
+        assert silent() == met
+        faults.remove(record.id)
+        eventually(lambda: silent() == [])
+    before = {row.name: row.pid for row in replicated_stack.status()}
+    faults.add({"fault": "pause", "on": "users", "ttl": 60})
+    assert faults.kill("users") > 0
+    assert silent() == []
+    assert not [row.name for row in replicated_stack.status() if row.name in users and row.pid == before[row.name]]
+    assert faults.status() == []
+
+
 @pytest.fixture
 def costlab(stack, monkeypatch):
     """``costlab("chaos", "kill", "users")``: as a person types it, on this stack."""

@@ -1,19 +1,22 @@
 """A fault that cannot end itself is ended by its keeper, on time, whatever has died by then."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import ExitStack
 
 import psutil
 import pytest
 
 from costlab.stack import fault_keeper
 from tests.conditions import eventually
+from tests.loopback import answering as server
 
-URL = "http://127.0.0.1:{port}/proxies/orders.postgres/toxics/x"
+TOXIC = "/proxies/orders.postgres/toxics/x"
 
 
 class Clock:
@@ -45,40 +48,32 @@ def sleeper():
 @pytest.fixture
 def answering():
     """``answering(500, 204)``: the URL of a server that gives these answers one after the other, and what it got."""
-    servers = []
+    with ExitStack() as servers:
 
-    def serve(*codes):
-        got, left = [], list(codes)
+        def serve(*codes):
+            got, left = [], list(codes)
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_DELETE(self):
-                got.append(self.path)
-                self.send_response(left.pop(0))
-                self.send_header("Content-Length", "0")
-                self.end_headers()
+            def answer(method, path):
+                got.append((method, path))
+                return left.pop(0), None
 
-            def log_message(self, *_):
-                pass
+            return servers.enter_context(server(answer)) + TOXIC, got
 
-        server = HTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        return URL.format(port=server.server_port), got
-
-    yield serve
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+        yield serve
 
 
 def stopped(pid):
     return psutil.Process(pid).status() == psutil.STATUS_STOPPED
 
 
-def written(folder, until, undo):
+def written(folder, until, undo, maker=None):
     file = folder / "x.json"
-    file.write_text(json.dumps({"id": "x", "until": until, "undo": undo}))
+    file.write_text(json.dumps({"id": "x", "until": until, "undo": undo, "maker": maker}))
     return str(file)
+
+
+def this_process():
+    return [os.getpid(), fault_keeper.identity(os.getpid())]
 
 
 def paused(process):
@@ -126,6 +121,36 @@ def test_children_of_a_killed_parent_go_on_at_once(tmp_path, sleeper):
     eventually(lambda: not stopped(sleeper.pid))
 
 
+def test_what_is_still_being_made_when_its_time_is_up_is_ended_once_it_is_made(tmp_path, sleeper):
+    """Ended before, it would be made afterwards, and nobody would be left to end it."""
+    file, clock = written(tmp_path, 0, {"resume": []}, this_process()), Clock()
+    clock.then = lambda: written(tmp_path, 0, paused(sleeper))
+    fault_keeper.keep(file, clock, clock.sleep)
+    assert clock.now == fault_keeper.TICK
+    eventually(lambda: not stopped(sleeper.pid))
+    assert not (tmp_path / "x.json").exists()
+
+
+def test_a_maker_that_stands_still_is_not_waited_for_for_ever(tmp_path, sleeper):
+    file, clock = written(tmp_path, 5, paused(sleeper), this_process()), Clock()
+    fault_keeper.keep(file, clock, clock.sleep)
+    assert clock.now == pytest.approx(5 + fault_keeper.MAKING, abs=2 * fault_keeper.TICK)
+    eventually(lambda: not stopped(sleeper.pid))
+
+
+def test_when_one_of_several_is_killed_all_the_others_go_on(tmp_path, sleeper):
+    """Killing what is paused ends the pause."""
+    gone, clock = {"resume": [[2**22 - 1, "1"]]}, Clock()
+    fault_keeper.keep(written(tmp_path, 5, {"all": [paused(sleeper), gone]}), clock, clock.sleep)
+    assert clock.now == 0
+    eventually(lambda: not stopped(sleeper.pid))
+
+
+def test_one_of_several_that_cannot_be_ended_yet_keeps_no_other_from_it(sleeper):
+    assert not fault_keeper.undo({"all": [{"run": ["false"]}, paused(sleeper)]})
+    eventually(lambda: not stopped(sleeper.pid))
+
+
 def test_a_later_process_with_the_same_number_is_left_alone(sleeper):
     assert fault_keeper.undo({"resume": [[sleeper.pid, "another"]]})
     assert stopped(sleeper.pid)
@@ -153,7 +178,7 @@ def test_a_toxic_is_deleted_over_http_and_asked_again_after_an_error(tmp_path, a
     url, got = answering(503, 204)
     clock = Clock()
     fault_keeper.keep(written(tmp_path, 1, {"call": ["DELETE", url, None]}), clock, clock.sleep)
-    assert got == ["/proxies/orders.postgres/toxics/x"] * 2
+    assert got == [("DELETE", TOXIC)] * 2
     assert not (tmp_path / "x.json").exists()
 
 
@@ -165,8 +190,25 @@ def test_a_toxic_that_is_gone_already_is_no_error(answering):
 
 def test_where_nobody_listens_the_toxics_have_died_with_toxiproxy():
     clock = Clock()
-    assert fault_keeper.undo({"call": ["DELETE", URL.format(port=9), None]}, clock, clock.sleep)
+    assert fault_keeper.undo({"call": ["DELETE", f"http://127.0.0.1:9{TOXIC}", None]}, clock, clock.sleep)
     assert fault_keeper.REFUSED <= clock.now < 2 * fault_keeper.REFUSED
+
+
+def test_an_answer_that_is_none_is_no_reason_to_leave():
+    """Toxiproxy, killed while it answered."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def mumble():
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HT")
+
+        thread = threading.Thread(target=mumble)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}{TOXIC}"
+        assert not fault_keeper.undo({"call": ["DELETE", url, None]})
+        thread.join()
 
 
 @pytest.mark.parametrize(

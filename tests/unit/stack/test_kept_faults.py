@@ -45,9 +45,9 @@ def answers(port, within=0.3):
             return False
 
 
-def record(seconds, identity="abc"):
+def record(seconds, identity="abc", on="users"):
     now = time.time()
-    return Record(id=identity, fault="pause", on="users", since=now, until=now + seconds)
+    return Record(id=identity, fault="pause", on=on, since=now, until=now + seconds)
 
 
 def pause(folder, pid, seconds, identity="abc"):
@@ -55,6 +55,11 @@ def pause(folder, pid, seconds, identity="abc"):
     with KeptFaults(folder, "process").kept(record(seconds, identity), tree.undo()) as better:
         tree.freeze()
         better(tree.undo())
+
+
+def freeze(tree, better):
+    tree.freeze()
+    better(tree.undo())
 
 
 def keeper_of(folder, identity="abc"):
@@ -86,6 +91,110 @@ def test_a_pause_ends_after_kill_9_of_who_set_it(tmp_path, server):
         os.killpg(command.pid, signal.SIGKILL)
     assert not answers(port)
     eventually(lambda: answers(port), within=20)
+
+
+def test_a_pause_ends_after_kill_9_of_who_was_just_making_it(tmp_path, server):
+    pid, port = server
+    script = (
+        "import signal; from pathlib import Path; from tests.unit.stack.test_kept_faults import *\n"
+        f"with KeptFaults(Path({str(tmp_path)!r}), 'process').kept(record(3), PausableTree({pid}).undo()):\n"
+        f"    PausableTree({pid}).freeze(); print('paused', flush=True); signal.pause()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as command:
+        assert command.stdout.readline() == "paused\n"
+        command.kill()
+    assert not answers(port)
+    eventually(lambda: answers(port), within=20)
+
+
+def test_a_pause_that_took_longer_to_make_than_it_was_to_last_ends_too(tmp_path, server):
+    pid, port = server
+    now, tree = time.time(), PausableTree(pid)
+    late = Record(id="abc", fault="pause", on="users", since=now - 2, until=now - 1)
+    with KeptFaults(tmp_path, "process").kept(late, tree.undo()) as better:
+        freeze(tree, better)
+        assert not answers(port), "its keeper has looked at it three times meanwhile"
+    eventually(lambda: answers(port))
+    eventually(lambda: list(tmp_path.iterdir()) == [])
+
+
+def test_clear_waits_for_a_pause_that_is_just_being_made_and_ends_it(tmp_path, server):
+    pid, port = server
+    tree = PausableTree(pid)
+    making = KeptFaults(tmp_path, "process").kept(record(600), tree.undo())
+    better = making.__enter__()
+
+    def while_clear_waits(_seconds):
+        freeze(tree, better)
+        making.__exit__(None, None, None)
+
+    assert KeptFaults(tmp_path, "process", while_clear_waits).clear() == 1
+    assert answers(port, within=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_cannot_wait_any_longer_for_what_is_being_made_says_so(tmp_path):
+    waits = []
+    with KeptFaults(tmp_path, "process").kept(record(600), {"resume": []}):
+        with pytest.raises(StackError, match=rf"pause on users is still being made by process {os.getpid()}"):
+            KeptFaults(tmp_path, "process", waits.append).clear()
+        assert sum(waits) == pytest.approx(fault_keeper.MAKING, rel=0.1)
+    assert KeptFaults(tmp_path, "process").clear() == 1
+
+
+def test_what_is_being_made_is_not_in_force_and_whoever_looks_gives_it_no_second_keeper(tmp_path):
+    kept = KeptFaults(tmp_path, "process")
+    with kept.kept(record(600), {"resume": []}):
+        keeper = keeper_of(tmp_path)
+        assert kept.active() == []
+        assert [found.id for found in kept.being_made()] == ["abc"]
+        assert keeper_of(tmp_path) == keeper
+    assert [found.id for found in kept.active()] == ["abc"]
+    assert kept.being_made() == []
+    assert kept.clear() == 1
+
+
+def test_a_keeper_that_is_killed_while_the_fault_is_made_has_a_successor(tmp_path):
+    kept = KeptFaults(tmp_path, "process")
+    with kept.kept(record(600), {"resume": []}):
+        first, _ = keeper_of(tmp_path)
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: fault_keeper.identity(first) is None)
+    assert fault_keeper.lives(keeper_of(tmp_path))
+    assert kept.clear() == 1
+
+
+def test_clear_ends_the_others_too_when_one_cannot_be_ended(tmp_path, server):
+    pid, port = server
+    kept = KeptFaults(tmp_path, "process")
+    (tmp_path / "aaa.json").write_text("{")
+    with kept.kept(record(600, "bbb", on="redis"), {"run": ["false"]}):
+        pass
+    pause(tmp_path, pid, 600, "ccc")
+    with pytest.raises(StackError, match=r"aaa\.json is damaged.*; pause on redis could not be ended yet"):
+        kept.clear()
+    assert answers(port, within=5)
+    (tmp_path / "bbb.json").unlink()  # which is how its keeper is told to leave
+
+
+@pytest.mark.parametrize(
+    ("on", "instance", "ended"),
+    [
+        ("users", "users", 1),
+        ("users", "users-2", 1),
+        ("users-1", "users", 1),
+        ("users-2", "users-2", 1),
+        ("users-2", "users", 0),
+        ("users-1", "users-2", 0),
+        ("orders", "users", 0),
+    ],
+)
+def test_what_is_killed_ends_the_pause_of_the_service_it_belongs_to(tmp_path, on, instance, ended):
+    kept = KeptFaults(tmp_path, "process")
+    with kept.kept(record(600, on=on), {"resume": []}):
+        pass
+    assert kept.end_on([instance]) == ended
+    assert kept.clear() == 1 - ended
 
 
 def test_clear_ends_a_pause_at_once_and_its_keeper_too(tmp_path, server):

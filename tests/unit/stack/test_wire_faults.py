@@ -1,14 +1,20 @@
 """What toxiproxy is told, for every fault on the wire that faults.toml lists."""
 
 import re
+import time
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costlab.service.faults import BadFault, Record, Registry
-from costlab.stack import ROOT, wire
+from costlab.stack import ROOT, StackError, toxiproxy, wire
+from costlab.stack.control import ANSWER_SECONDS
+from costlab.stack.kept_faults import KeptFaults
+from costlab.stack.readiness import is_ready
 from costlab.stack.wire_faults import DOWN, TOXICS, WireFaults, _toxic
+from tests.loopback import answering
 
 REGISTRY = Registry.load()
 WIRE = [fault.name for fault in REGISTRY if fault.level == "wire"]
@@ -23,9 +29,9 @@ ATTRIBUTES = {
 }
 
 
-def record(fault, rate=1, **parameters):
+def record(fault, rate=1, now=0, **parameters):
     wish = {"fault": fault, "on": "users", "edge": "redis", "parameters": parameters}
-    return Record.of(REGISTRY.wish(wish if rate == 1 else wish | {"rate": rate}), now=0)
+    return Record.of(REGISTRY.wish(wish if rate == 1 else wish | {"rate": rate}), now)
 
 
 class Stack:
@@ -83,6 +89,55 @@ def test_a_fault_that_toxiproxy_cannot_be_told_of_leaves_nothing_behind(tmp_path
             REGISTRY.wish({"fault": DOWN, "on": "users", "edge": "redis"})
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_looks_while_a_toxic_is_being_added_does_not_take_it_for_lost(tmp_path):
+    proxies = {"users.redis": {"enabled": True, "toxics": []}}
+    with answering(lambda *_: (200, proxies)) as url:
+        wires = WireFaults(Stack(tmp_path, url))
+        made = record("wire_latency", now=time.time())
+        with KeptFaults(tmp_path, "wire").kept(made, {"call": ["DELETE", url, None]}):
+            assert wires.active() == []
+            proxies["users.redis"]["toxics"].append({"name": made.id})
+        assert wires.active() == [made]
+        proxies["users.redis"]["toxics"].clear()  # toxiproxy was killed, and started again
+        assert wires.active() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edge_that_is_just_being_cut_is_not_cut_twice(tmp_path):
+    with answering(lambda *_: (200, {})) as url:
+        cut = REGISTRY.wish({"fault": DOWN, "on": "users", "edge": "redis"})
+        first = Record.of(cut, time.time())
+        with (
+            KeptFaults(tmp_path, "wire").kept(first, {"call": ["PATCH", url, {"enabled": True}]}),
+            pytest.raises(BadFault, match=f"cut off from redis already; costlab chaos clear {first.id}"),
+        ):
+            WireFaults(Stack(tmp_path, url)).apply(cut)
+        assert KeptFaults(tmp_path, "wire").clear() == 1
+
+
+def test_who_only_looks_does_not_wait_long_for_a_toxiproxy_that_is_paused(monkeypatch):
+    patience = {}
+
+    def hang(request, timeout):
+        patience[request.get_method()] = timeout
+        raise TimeoutError
+
+    monkeypatch.setattr(toxiproxy._DIRECT, "open", hang)
+    paused = toxiproxy.Toxiproxy("http://127.0.0.1:9")
+    for ask in (paused.proxies, paused.reset):
+        with pytest.raises(StackError, match="does not answer"):
+            ask()
+    assert patience["GET"] <= ANSWER_SECONDS < patience["POST"]
+
+
+def test_a_toxiproxy_that_is_killed_while_it_answers_is_a_failure_in_a_line_and_not_ready():
+    with answering(lambda *_: (200, {}), missing=100) as url:
+        with pytest.raises(StackError, match=r"does not answer: .*100 more expected"):
+            toxiproxy.Toxiproxy(url).proxies()
+        port = int(url.rpartition(":")[2])
+        assert not is_ready(SimpleNamespace(name=wire.TOXIPROXY, port=lambda _: port))
 
 
 @pytest.mark.parametrize("fault", [fault.name for fault in REGISTRY if fault.level in ("wire", "process")])
