@@ -15,7 +15,7 @@ from tests.e2e.test_effects import paused
 
 pytestmark = pytest.mark.usefixtures("control")
 
-DEADLINE = 1.0
+DEADLINE = 1.5
 # Between the last moment at which a service gives up and the answer's arrival here, on a busy machine.
 SLACK = 2.5
 AWAY_SECONDS = 2.0
@@ -34,7 +34,7 @@ NUMBERS = {
     "orders.slot_ms": [1],
     "cache.negative_ttl": [0, 5],
     "db.pool": [4, "none", 1],
-    "http.attempt_timeout": ["none", 0.4],
+    "http.attempt_timeout": ["none", 1],
     "http.retry_budget": ["off", 0.2],
     "tracing.sample": [0, 1],
     "gateway.rate_limit_burst": [100000],
@@ -45,7 +45,7 @@ NUMBERS = {
 
 
 ORDER = "POST /api/orders"
-WAYS = ("/api/users/7", ORDER, "/api/users/7/orders", "/api/products/3", "/api/users/999999999", "/api/orders/stats")
+WAYS = ("/api/users/7", ORDER, "/api/users/7/orders", "/api/products/3", "/api/users/999999999")
 
 
 def values() -> dict[str, tuple]:
