@@ -3,14 +3,13 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from costlab.cli.run_all import run_all
+from costlab.cli import run_all
 from costlab.lab import catalogue, experiment, noise, report, result, table
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import FlagValue
@@ -46,7 +45,8 @@ def run(
     target: Target = "local",
     generator: Annotated[str | None, typer.Option(help=f"Load generator: {', '.join(GENERATORS)}.")] = None,
     resumed: Annotated[
-        bool, typer.Option("--resume", help="Go on with an interrupted or killed run: the day's latest, or RESULT.")
+        bool,
+        typer.Option("--resume", help="Go on with an interrupted or killed run: the day's latest, or RESULT, or all."),
     ] = False,
     floor: Annotated[
         bool | None,
@@ -65,6 +65,12 @@ def run(
     if resumed:
         fixed = {"--quick": quick, "--rounds": rounds, "--seed": seed, "--set": given}
         _refuse(fixed | {"--generator": generator, "--noise or --no-noise": floor is not None})
+        if day == "all":
+            _refuse({"RESULT": path})
+            asked = run_all.remembered(result.RUNS)
+            with _running(open_stack(target), console, start=up, keep=keep) as stack:
+                _every_day(asked, stack, console)
+            return
         found, path = _unfinished(day, path)
         with _running(open_stack(target), console, start=up, keep=keep) as stack:
             _resume_and_show(found, path, stack, console)
@@ -74,15 +80,16 @@ def run(
     if generator is not None and generator not in GENERATORS:
         raise LabError(f"--generator is {generator!r}; allowed: {', '.join(GENERATORS)}")
     wish = Wish(quick, rounds, seed, generator or "auto", _flags(given or []), noise=False if floor is False else None)
-    chosen = catalogue.days() if day == "all" else [catalogue.find(day)]
-    if day != "all":
-        experiment.load(chosen[0].file).with_flags(wish.flags)
+    chosen = None if day == "all" else catalogue.find(day)
+    if chosen is not None:
+        experiment.load(chosen.file).with_flags(wish.flags)
     with _running(open_stack(target), console, start=up, keep=keep) as stack:
-        run_one = partial(_run_and_show, wish=wish, stack=stack, console=console, only_noise=floor is True)
-        if day != "all":
-            run_one(chosen[0])
-        elif not run_all(chosen, run_one, console):
-            raise typer.Exit(1)
+        if chosen is not None:
+            _run_and_show(chosen, wish, stack, console, only_noise=floor is True)
+            return
+        asked = run_all.Asked.now(wish, only_noise=floor is True)
+        run_all.remember(asked, result.RUNS)
+        _every_day(asked, stack, console)
 
 
 def new(
@@ -192,17 +199,34 @@ def _flags(assignments: list[str]) -> dict[str, FlagValue]:
         raise LabError(f"--set: {error}") from error
 
 
-def _run_and_show(day: catalogue.Day, wish: Wish, stack: Stack, console: Console, only_noise: bool = False) -> None:
+def _run_and_show(day: catalogue.Day, wish: Wish, stack: Stack, console: Console, only_noise: bool = False) -> Result:
     with _watched(stack, console) as place:
         path, finished = run_noise(day, wish, place) if only_noise else run_day(day, wish, place)
     _show(finished, path, console)
     return finished
 
 
-def _resume_and_show(day: catalogue.Day, path: Path, stack: Stack, console: Console) -> None:
+def _resume_and_show(day: catalogue.Day, path: Path, stack: Stack, console: Console) -> Result:
     with _watched(stack, console) as place:
         path, finished = resume(day, path, place)
     _show(finished, path, console)
+    return finished
+
+
+def _every_day(asked: run_all.Asked, stack: Stack, console: Console) -> None:
+    def run_one(day: catalogue.Day) -> Result:
+        path = asked.latest(day, result.RUNS)
+        if path is None:
+            return _run_and_show(day, asked.wish, stack, console, asked.only_noise)
+        stored = result.load(path)
+        if stored.status != "complete":
+            return _resume_and_show(day, path, stack, console)
+        console.print(f"complete already: {path}", highlight=False, soft_wrap=True)
+        return stored
+
+    if not run_all.run_all(catalogue.days(), run_one, console):
+        raise typer.Exit(1)
+    run_all.forget(result.RUNS)
 
 
 @contextmanager

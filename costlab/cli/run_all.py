@@ -1,17 +1,82 @@
-"""``costlab run all``: every day in turn. One that fails does not keep the others from running."""
+"""``costlab run all``: every day in turn. One that fails does not keep the others from running.
+
+What it was asked for stands in runs/all.json until every day has come to its end. ``run all --resume`` takes it from
+there: days that are complete since then are taken as they are, unfinished ones are gone on with, the rest are run.
+"""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from costlab.failure import Failure
-from costlab.lab import words
+from costlab.lab import noise, result, words
 from costlab.lab.catalogue import Day
-from costlab.lab.errors import Interrupted
+from costlab.lab.errors import Interrupted, LabError
+from costlab.lab.experiment import FlagValue
 from costlab.lab.result import Result
+from costlab.lab.session import Wish
 from costlab.lab.together import Line, Outcome, summary
+from costlab.lab.toml_file import Closed
+
+
+class Asked(Closed):
+    """What ``run all`` was asked for, and when: see Wish. ``only_noise``: the noise floors and nothing else."""
+
+    started: str
+    quick: bool
+    rounds: int | None
+    seed: int | None
+    generator: str
+    flags: dict[str, FlagValue]
+    noise: bool | None
+    only_noise: bool
+
+    @classmethod
+    def now(cls, wish: Wish, *, only_noise: bool) -> "Asked":
+        """As of this moment."""
+        return cls(started=result.now(), only_noise=only_noise, **vars(wish) | {"flags": dict(wish.flags)})
+
+    @property
+    def wish(self) -> Wish:
+        """What each day is run with."""
+        return Wish(**self.model_dump(exclude={"started", "only_noise"}))
+
+    def latest(self, day: Day, runs: Path) -> Path | None:
+        """The newest run of ``day`` that this one has begun: somebody may have run it otherwise in between."""
+        folder = runs / noise.FOLDER if self.only_noise else runs
+        for path in sorted(folder.glob(f"{day.slug}/*.json"), reverse=True):
+            stored = result.load(path)
+            same = (stored.quick, stored.given_flags) == (self.quick, self.flags)
+            if same and stored.started >= self.started:
+                return path
+        return None
+
+
+def remember(asked: Asked, runs: Path) -> None:
+    """Keep what was asked for."""
+    result.write_whole(_file(runs), asked.model_dump_json() + "\n")
+
+
+def remembered(runs: Path) -> Asked:
+    """What the last ``run all`` that did not come to its end was asked for."""
+    try:
+        return Asked.model_validate_json(_file(runs).read_text())
+    except FileNotFoundError as error:
+        raise LabError(f"no `costlab run all` is left unfinished in {runs}") from error
+    except (OSError, ValueError) as error:
+        raise LabError(f"{_file(runs)}: cannot be read; remove it and run all again") from error
+
+
+def forget(runs: Path) -> None:
+    """Every day has come to its end."""
+    _file(runs).unlink(missing_ok=True)
+
+
+def _file(runs: Path) -> Path:
+    return runs / "all.json"
 
 
 def run_all(days: Sequence[Day], run_one: Callable[[Day], Result], console: Console) -> bool:

@@ -1,0 +1,87 @@
+"""`costlab run all --resume`: what is complete stays, what is unfinished goes on, the rest is run as was asked."""
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from costlab.cli import run
+from costlab.lab import catalogue, result
+from costlab.lab.errors import Interrupted, LabError
+from costlab.lab.session import Wish
+from tests.unit.lab import synthetic
+from tests.unit.lab.test_session_stack import NAMES, Stack
+
+FIRST, SECOND, THIRD = catalogue.days()[:3]
+
+
+@pytest.fixture
+def costlab(tmp_path, monkeypatch):
+    """costlab(arguments): the outcome of `costlab run`; what was done stands in ``done``, the second day ends early."""
+    done, stack = [], Stack(tmp_path, NAMES)
+    synthetic.day_11()  # read while all days are there
+
+    def save(day, status, wish):
+        made = synthetic.result(synthetic.rounds(1), status=status)
+        made = made.model_copy(update={"day": day.slug, "started": result.now(), "given_flags": dict(wish.flags)})
+        result.save(made, result.path_for(day, made.started, result.RUNS))
+        return made
+
+    def begin(day, wish, *_):
+        done.append((day.slug, wish))
+        if day == SECOND and len(done) == 2:
+            save(day, "interrupted", wish)
+            raise Interrupted("interrupted")
+        return save(day, "complete", wish)
+
+    def go_on(day, path, *_):
+        done.append((day.slug, path))
+        return result.load(path).model_copy(update={"status": "complete"})
+
+    monkeypatch.setattr(result, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(run, "open_stack", lambda target: stack)
+    monkeypatch.setattr(run, "_run_and_show", begin)
+    monkeypatch.setattr(run, "_resume_and_show", go_on)
+    monkeypatch.setattr(catalogue, "days", lambda *_: [FIRST, SECOND, THIRD])
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(run.run)
+
+    def invoke(*arguments):
+        return CliRunner().invoke(app, list(arguments))
+
+    invoke.done = done
+    return invoke
+
+
+def test_it_goes_on_where_it_ended_with_what_it_was_asked_for(costlab):
+    wish = Wish(quick=True, rounds=2, seed=3, flags={"cache.ttl": 60.0})
+    asked = ("--quick", "--rounds", "2", "--seed", "3", "--set", "cache.ttl=60")
+    assert isinstance(costlab("all", *asked).exception, Interrupted)
+    assert costlab.done == [(FIRST.slug, wish), (SECOND.slug, wish)]
+    costlab.done.clear()
+    outcome = costlab("all", "--resume")
+    [unfinished] = (result.RUNS / SECOND.slug).glob("*.json")
+    assert costlab.done == [(SECOND.slug, unfinished), (THIRD.slug, wish)]
+    assert "complete already" in outcome.stdout
+    assert outcome.exit_code == 0
+
+
+def test_one_that_came_to_its_end_has_nothing_to_go_on_with(costlab):
+    costlab("all", "--quick")
+    assert costlab("all", "--resume").exit_code == 0
+    outcome = costlab("all", "--resume")
+    assert isinstance(outcome.exception, LabError)
+    assert "no `costlab run all` is left unfinished" in str(outcome.exception)
+
+
+def test_a_day_that_was_run_otherwise_in_between_is_not_taken_for_it(costlab):
+    costlab("all", "--quick", "--set", "cache.ttl=60")
+    [path] = (result.RUNS / FIRST.slug).glob("*.json")
+    result.save(result.load(path).model_copy(update={"given_flags": {}}), path)
+    costlab.done.clear()
+    costlab("all", "--resume")
+    assert [slug for slug, _ in costlab.done] == [FIRST.slug, SECOND.slug, THIRD.slug]
+
+
+def test_what_it_is_resumed_with_was_said_when_it_began(costlab):
+    assert "leave out --quick" in str(costlab("all", "--resume", "--quick").exception)
+    assert "leave out RESULT" in str(costlab("all", "some.json", "--resume").exception)
