@@ -16,7 +16,10 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from costlab.lab import metrics
+from costlab.lab.catalogue import ROOT
 from costlab.lab.errors import LabError
+from costlab.lab.load.spec import LoadError
+from costlab.lab.load.traffic import load_traffic
 from costlab.lab.metrics import DATASTORES
 from costlab.lab.toml_file import Closed, line_of, read
 from costlab.service.faults import SEEDS, BadFault
@@ -26,6 +29,7 @@ from costlab.stack.ports import COMPOSE_FILE, moved
 from costlab.stack.topology import INTERNAL, Topology
 
 TAIL_REQUESTS, TAIL_ROUNDS = 3000, 20
+_TRAFFIC = ROOT / "loadtests" / "traffic"
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
@@ -212,6 +216,7 @@ def load(path: Path) -> Experiment:
         for flag, value in variant.flags.items():
             _check_flag(path, registry, name, flag, value)
         _check_services(path, ("variants", name, "without"), variant.without, (*known, *DATASTORES))
+    _check_traffic(path, experiment.load.traffic)
     _check_services(path, ("state", "restart"), experiment.state.restart, known)
     _check_services(path, ("primary", "metric"), _service_of([experiment.primary.metric]), known)
     _check_services(path, ("secondary",), _service_of(experiment.secondary), known)
@@ -237,6 +242,15 @@ def _check_flag(path: Path, registry: Registry, variant: str, flag: str, value: 
     except (UnknownFlag, BadFlagValue) as error:
         where = ("variants", variant, "flags", flag)
         raise LabError(f"{path}:{line_of(path.read_text(), where)}: variants.{variant}: {error}") from error
+
+
+def _check_traffic(path: Path, traffic: str) -> None:
+    try:
+        load_traffic(ROOT / traffic, seed=0, run="")
+    except LoadError as error:
+        known = ", ".join(sorted(file.relative_to(ROOT).as_posix() for file in _TRAFFIC.glob("*.json")))
+        line = line_of(path.read_text(), ("load", "traffic"))
+        raise LabError(f"{path}:{line}: load.traffic: {error}; there are: {known}") from error
 
 
 def _check_fault(path: Path, where: tuple[str, ...], fault: PlannedFault, experiment: Experiment) -> None:

@@ -128,7 +128,7 @@ def load_traffic(path: Path, seed: int, run: str) -> Traffic:
     """Read and check a traffic file; LoadError names the file and the key that is wrong."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # not text, or no name of a file
         raise LoadError(f"{path}: cannot read this traffic file: {getattr(error, 'strerror', error)}") from error
     try:
         file = _File.model_validate(json.loads(text))
