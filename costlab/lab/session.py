@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from costlab.lab import environment, experiment, noise, price_sheet, quiet, result, resuming, runner
+from costlab.lab import environment, experiment, left_behind, noise, price_sheet, quiet, result, resuming, runner
 from costlab.lab.block import Block
 from costlab.lab.catalogue import Day
 from costlab.lab.conclusion import conclude
 from costlab.lab.errors import Interrupted
-from costlab.lab.experiment import FlagValue
+from costlab.lab.experiment import Experiment, FlagValue
 from costlab.lab.load import run_load
 from costlab.lab.marking import Marking
 from costlab.lab.plan import plan
@@ -92,6 +92,7 @@ def _begin(day: Day, wish: Wish, place: Place) -> Result:
     """All that is known of a run before its first block."""
     price_sheet.check()
     declared = experiment.load(day.file).with_flags(wish.flags)
+    flags = _standing(declared, place)
     form = declared.form(wish.quick)
     if wish.rounds is not None:
         form = form.model_copy(update={"count": wish.rounds})
@@ -108,8 +109,20 @@ def _begin(day: Day, wish: Wish, place: Place) -> Result:
         blocks=[],
         generator=wish.generator,
         given_flags=dict(wish.flags),
-        flags_before=Control(place.stack.internal_urls(), place.stack.token()).flags(),
+        flags_before=flags,
     )
+
+
+def _standing(declared: Experiment, place: Place) -> dict[str, FlagValue]:
+    """The flags before the run, as a person left them; what is not at its default is said."""
+    control = Control(place.stack.internal_urls(), place.stack.token())
+    if left := left_behind.by_a_killed_run(control.flags(), place.runs, place.stack.name):
+        place.listener.said(f"put back, as a run that was killed had found them: {left_behind.words(left)}")
+        set_flags(place.stack, left)
+    flags = control.flags()
+    if changed := left_behind.not_at_default(flags, declared):
+        place.listener.said(f"not at their defaults, here and in variants: {left_behind.words(changed)}")
+    return flags
 
 
 def _twins(start: Result) -> Result:
@@ -159,8 +172,7 @@ def _carry_out(start: Result, path: Path, place: Place) -> Result:
     result.save(start, path)
     place.listener.begun(start.experiment, start.form)
     if start.given_flags:
-        said = ", ".join(f"{name}={value}" for name, value in start.given_flags.items())
-        place.listener.said(f"set in every variant: {said}")
+        place.listener.said(f"set in every variant: {left_behind.words(start.given_flags)}")
 
     def keep(block: Block) -> None:
         blocks.append(block)

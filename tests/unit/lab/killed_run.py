@@ -35,6 +35,7 @@ def stand_in(replace: Callable[[object, str, object], None] = setattr) -> Simple
     replace(quiet, "LOOK_SECONDS", 0.0)
     replace(environment, "describe", lambda stack: synthetic.environment())
     return SimpleNamespace(
+        name="local",
         base_url=lambda: "http://127.0.0.1:1",
         internal_urls=lambda: {"gateway": "http://127.0.0.1:2"},
         token=lambda: "token",

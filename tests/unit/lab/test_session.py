@@ -2,12 +2,14 @@
 
 import shutil
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from costlab.lab import catalogue, price_sheet, result, session
 from costlab.lab.errors import Interrupted, LabError
-from tests.unit.lab import killed_run
+from costlab.service.flags import Registry
+from tests.unit.lab import killed_run, synthetic
 from tests.unit.lab.test_runner import Listener, Load
 
 DAY = catalogue.find("11")
@@ -71,3 +73,53 @@ def test_a_noise_floor_that_is_there_is_not_measured_again(place):
 def test_a_run_that_ends_before_its_first_block_leaves_nothing(place):
     assert interrupted(place, in_block=1, rounds=2) == [[], []]
     assert interrupted(place, in_block=2, quick=True) == [[], []]
+
+
+@pytest.fixture
+def flags(place, monkeypatch):
+    """The flags of the stack, at their defaults."""
+    values = Registry.load().defaults()
+    control = SimpleNamespace(flags=lambda: dict(values), metrics=lambda service: [], call=lambda *given, **where: {})
+    monkeypatch.setattr(session, "Control", lambda *_: control)
+    monkeypatch.setattr(session, "set_flags", lambda stack, changes: values.update(changes))
+    return values
+
+
+def killed(place, flags, variant):
+    """A run of day 11 that was killed in a block of ``variant``, and had found ``cache.ttl`` at 77."""
+    before = flags | {"cache.ttl": 77.0}
+    made = synthetic.result([], status="running").model_copy(update={"flags_before": before})
+    result.save(made, result.path_for(DAY, made.started, place.runs))
+    flags.update(before | made.experiment.variants[variant].flags)
+    return before
+
+
+def said(place, beginning):
+    return [event[1] for event in place.listener.events if event[0] == "said" and event[1].startswith(beginning)]
+
+
+def test_what_a_killed_run_left_set_is_put_back_before_the_next_one(place, flags):
+    before = killed(place, flags, "ttl")
+    _, finished = session.run_day(DAY, session.Wish(quick=True, rounds=1), place)
+    assert finished.flags_before == before
+    assert len(said(place, "put back, as a run that was killed had found them: ")) == 1
+
+
+def test_what_a_person_has_set_since_a_run_was_killed_stays(place, flags):
+    killed(place, flags, "ttl")
+    flags["cache.ttl"] = 60.0
+    _, finished = session.run_day(DAY, session.Wish(quick=True, rounds=1), place)
+    assert finished.flags_before == flags
+    assert said(place, "put back") == []
+
+
+def test_flags_that_are_not_at_their_defaults_in_a_run_are_told_of(place, flags):
+    flags["http.pool_size"] = 3
+    session.run_day(DAY, session.Wish(quick=True, rounds=1), place)
+    assert said(place, "not at their defaults") == ["not at their defaults, here and in variants: http.pool_size=3"]
+
+
+def test_flags_that_every_variant_sets_are_not_told_of_and_nothing_is_said_of_none(place, flags):
+    flags["http.pool_size"] = 3
+    session.run_day(DAY, session.Wish(quick=True, rounds=1, flags={"http.pool_size": 5}), place)
+    assert said(place, "not at their defaults") == []
