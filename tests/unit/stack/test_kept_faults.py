@@ -128,7 +128,7 @@ def test_clear_waits_for_a_pause_that_is_just_being_made_and_ends_it(tmp_path, s
         freeze(tree, better)
         making.__exit__(None, None, None)
 
-    assert KeptFaults(tmp_path, "process", while_clear_waits).clear() == 1
+    assert KeptFaults(tmp_path, "process", sleep=while_clear_waits).clear() == 1
     assert answers(port, within=5)
     assert list(tmp_path.iterdir()) == []
 
@@ -137,7 +137,7 @@ def test_who_cannot_wait_any_longer_for_what_is_being_made_says_so(tmp_path):
     waits = []
     with KeptFaults(tmp_path, "process").kept(record(600), {"resume": []}):
         with pytest.raises(StackError, match=rf"pause on users is still being made by process {os.getpid()}"):
-            KeptFaults(tmp_path, "process", waits.append).clear()
+            KeptFaults(tmp_path, "process", sleep=waits.append).clear()
         assert sum(waits) == pytest.approx(fault_keeper.MAKING, rel=0.1)
     assert KeptFaults(tmp_path, "process").clear() == 1
 
