@@ -14,7 +14,7 @@ class Hooks:
     """Callbacks of one load, all called in the thread that called run_load.
 
     progressed(done, facts): about once a second; `done` is the share of the load behind us, 0 to 1; `facts` holds
-    "phase" (settle or measure) and the counters the generator has seen (k6 tells none while it runs).
+    "phase" (settle or measure) and what the generator has counted in it, among others answered, failed and dropped.
     """
 
     progressed: Callable[[float, dict], None] = _nothing

@@ -12,7 +12,7 @@ pause of 1.5 s between them: 0.5 s for the last answers of the settle stretch, t
 a settle stretch the measured one starts 1 s after k6 is ready, and `on_measure_start` is called as k6 is started. If
 the callback takes longer, LoadResult.overlap_seconds says by how much, and counts read in it are short by that.
 `on_measure_end` follows k6's exit, which comes about 0.1 s after the last answer. Only if the lab itself is killed
-(SIGKILL) does k6 run on, to its planned end. While it runs, k6 counts nothing for us: progress tells phase and time.
+(SIGKILL) does k6 run on, to its planned end. What progress counts is read from the samples, written each second.
 
 With K6_PROMETHEUS_RW_SERVER_URL, k6's own variable, it also writes its metrics to that Prometheus while it runs.
 """
@@ -36,7 +36,7 @@ import psutil
 
 from costlab.lab.load.hooks import Hooks
 from costlab.lab.load.k6_progress import K6Progress
-from costlab.lab.load.k6_samples import read_samples
+from costlab.lab.load.k6_samples import Tally, read_samples
 from costlab.lab.load.processes import end
 from costlab.lab.load.spec import LoadError, LoadResult, LoadSpec, LoadStopped
 from costlab.lab.load.traffic import Traffic, planned_count
@@ -144,7 +144,7 @@ class _Run:
 
     def _follow(self, progress: K6Progress) -> None:
         settle, seconds = self.spec.settle_seconds, self.spec.seconds
-        next_report = 0.0
+        next_report, tally = 0.0, Tally(self.folder / "samples.csv")
         while self.process.poll() is None:
             if self.hooks.stop.wait(0.05):
                 raise LoadStopped("load: stopped before its end")
@@ -154,7 +154,7 @@ class _Run:
             done = progress.share_done(settle, seconds)
             if done and time.monotonic() >= next_report:
                 next_report = time.monotonic() + 1.0
-                self.hooks.progressed(done[1], {"phase": done[0]})
+                self.hooks.progressed(done[1], {"phase": done[0], **tally.of(done[0])})
         progress.refresh()
 
     def _probe_between_the_scenarios(self, progress: K6Progress) -> None:

@@ -10,6 +10,7 @@ Source: k6's lib/executor/constant_arrival_rate.go and its CSV output.
 """
 
 import csv
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,36 @@ from costlab.lab.load.spec import SAMPLE
 
 # Their sum is the time from a virtual user's call to the end of the answer.
 _PARTS = {"http_req_duration", "http_req_blocked", "http_req_connecting"}
+# The columns of metric_name,timestamp,metric_value,name,scenario,status,extra_tags,metadata; in no name is a comma.
+_SCENARIO, _STATUS = 4, 5
+
+
+class Tally:
+    """Counts what k6 has written so far of one stretch, once a second; asked again, it reads only what is new."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self._counts: dict[str, Counter[str]] = {}
+
+    def of(self, scenario: str) -> dict[str, int]:
+        """answered, failed (no answer, or 5xx) and dropped."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                whole = file.read().rpartition(b"\n")[0]
+            self._read += len(whole) + bool(whole)
+            for line in whole.decode().splitlines():
+                self._note(line.split(","))
+        counts = self._counts.get(scenario, Counter())
+        return {name: counts[name] for name in ("answered", "failed", "dropped")}
+
+    def _note(self, row: list[str]) -> None:
+        counts = self._counts.setdefault(row[_SCENARIO], Counter())
+        if row[0] == "http_reqs":
+            counts["answered"] += 1
+            counts["failed"] += row[_STATUS] in ("", "0") or row[_STATUS] >= "500"
+        counts["dropped"] += row[0] == "dropped_iterations"
 
 
 @dataclass

@@ -86,13 +86,16 @@ def test_k6_sends_the_same_requests_as_the_built_in_generator():
 @needs_k6
 def test_probes_are_read_between_settle_and_measured_stretch():
     seen: dict[str, int] = {}
+    counted: list[dict] = []
     with fake_server() as server:
         hooks = {
             "on_measure_start": lambda: seen.update(start=len(server.received)),
             "on_measure_end": lambda: seen.update(end=len(server.received)),
+            "progress": lambda done, facts: counted.append(facts),
         }
         result = run(server.url, hooks=hooks)
     assert seen == {"start": 50, "end": 150}
+    assert max(facts["answered"] for facts in counted) > 0
     assert result.overlap_seconds == 0
     assert result.generator.startswith("k6 v")
     assert 0 < result.cpu_seconds < 2

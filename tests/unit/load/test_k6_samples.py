@@ -2,7 +2,7 @@
 
 import pytest
 
-from costlab.lab.load.k6_samples import read_samples, slots_of
+from costlab.lab.load.k6_samples import Tally, read_samples, slots_of
 
 NAMES = ["product_page", "user_profile"]
 HEADER = "metric_name,timestamp,metric_value,name,scenario,status,extra_tags,metadata"
@@ -81,3 +81,17 @@ def test_dropped_iterations_shift_the_slots_of_those_after_them():
     """k6 numbers only the iterations it ran: with the slot at 0.2 s dropped, iteration 2 was due at 0.3 s."""
     assert slots_of({0: 0.0, 1: 0.1, 2: 0.3, 3: 0.4}, drops=[0.2]) == {0: 0, 1: 1, 2: 3, 3: 4}
     assert slots_of({0: 0.0, 1: 0.1}, drops=[]) == {0: 0, 1: 1}
+
+
+def test_what_k6_has_written_so_far_is_counted_by_stretch_line_by_whole_line(tmp_path):
+    path = tmp_path / "samples.csv"
+    tally = Tally(path)
+    assert tally.of("settle") == {"answered": 0, "failed": 0, "dropped": 0}
+    rows = request_rows(0, 0.0, 0.02, scenario="settle") + request_rows(0, 0.1, 0.02) + request_rows(1, 0.2, 0.02, 503)
+    rows += [*request_rows(2, 0.3, 10.0, status=0), f"dropped_iterations,{START * 1e9:.0f},1.000000,,measure,,,"]
+    text = "\n".join([HEADER, *rows]) + "\n"
+    path.write_text(text[:-20])
+    assert tally.of("settle") == {"answered": 1, "failed": 0, "dropped": 0}
+    assert tally.of("measure") == {"answered": 3, "failed": 2, "dropped": 0}
+    path.write_text(text)
+    assert tally.of("measure") == {"answered": 3, "failed": 2, "dropped": 1}
