@@ -67,7 +67,7 @@ class Service:
         self.name = name
         # Flags and faults have a connection of their own, which no fault meets.
         control = redis_client.connect(settings.redis_url)
-        self.faults = FaultEngine(name, control, settings.internal_port())
+        self.faults = FaultEngine(name, control, settings.internal_port(), watches=edge)
         registry = Registry.load()
         applied = metrics.FLAGS_REVISION.labels(name).set
         self.flags = Flags(registry, control, applied, restart_flags.running(settings))

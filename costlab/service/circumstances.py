@@ -36,7 +36,7 @@ class Circumstances:
         return {f"costlab.flag.{name}": value for name, value in changed[:MOST]} | _named(self._active())
 
     def _active(self) -> set[str]:
-        return {record.fault for record in self._faults.records()}
+        return {record.fault for record in self._faults.known()}
 
 
 def _named(faults: Iterable[str]) -> Attributes:

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 
 from costlab.service import logs, metrics
 from costlab.service.fault_edges import Active, Edge, Inbound, pattern, shape
-from costlab.service.fault_kinds import KINDS, WHOLE_KINDS
+from costlab.service.fault_kinds import KINDS, WHOLE_KINDS, made_inside
 from costlab.service.fault_kinds.effects import Parts, WholeKind
 from costlab.service.fault_store import CHANNEL, FaultStore
 from costlab.service.faults import BadFault, Record, Registry, Wish
@@ -43,17 +43,32 @@ class ActiveWhole:
         self._kind.stop(self._parts)
 
 
-def _made_here(fault: str) -> bool:
-    """Whether it is made inside services; some of level "input" are."""
-    return fault in KINDS or fault in WHOLE_KINDS
+class Seen:
+    """A fault made outside the services: nothing is done about it here, but it is shown until ``ends``."""
+
+    def __init__(self, record: Record, ends: float) -> None:
+        self.record = record
+        self.ends = ends
+
+    def end(self) -> None:
+        """It is over."""
 
 
 class FaultEngine:
     """Faults of ``service`` in this process. ``port`` tells its instance from others on the same machine; ``clock`` is
-    monotonic, and decides when a fault is over."""
+    monotonic, and decides when a fault is over. ``watches``: metrics, logs and spans of this service show the faults
+    too that are made outside of all services; one of them does it, the gateway."""
 
-    def __init__(self, service: str, redis: Redis, port: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        service: str,
+        redis: Redis,
+        port: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+        watches: bool = False,
+    ) -> None:
         self._clock = clock
+        self._watches = watches
         self.registry = Registry.load()
         self.store = FaultStore(redis, self.registry)
         self.inbound = Inbound(self._route)
@@ -63,7 +78,7 @@ class FaultEngine:
         self._instance = f"{socket.gethostname()}:{port}"
         self._edges: dict[str, Edge] = {}
         self._routes: list[Callable[[], Sequence[str]]] = []
-        self._active: dict[str, Active | ActiveWhole] = {}
+        self._active: dict[str, Active | ActiveWhole | Seen] = {}
         self._timers: dict[str, threading.Timer] = {}
         self._over: set[str] = set()
         self._revision = 0
@@ -91,13 +106,26 @@ class FaultEngine:
         return [name for name in self._edges if name not in ("postgres", "redis")]
 
     def records(self) -> list[Record]:
-        """What is active now."""
+        """What is active in this process now."""
+        return [record for record in self.known() if made_inside(record.fault)]
+
+    def known(self) -> list[Record]:
+        """That, and what is made outside, as far as this service watches."""
         now = self._clock()
         return [active.record for active in list(self._active.values()) if active.ends > now]
 
+    def outside(self, document: object) -> Record:
+        """The record in ``document`` of a fault that others make; BadFault when it is none."""
+        if not self._watches:
+            raise BadFault(f"{self.service} does not watch faults that are made outside")
+        record = self.registry.record(document)
+        if made_inside(record.fault):
+            raise BadFault(f"{record.fault} is made inside a service")
+        return record
+
     def granted(self, wish: Wish) -> Record:
         """The record of ``wish``, which begins now; BadFault says why this service cannot have it."""
-        if not _made_here(wish.fault):
+        if not made_inside(wish.fault):
             raise BadFault(f"{wish.fault} is not made inside a service")
         if wish.on != self.service and not re.fullmatch(rf"{self.service}-[1-9][0-9]*", wish.on):
             raise BadFault(f"this is {self.service}, not {wish.on}")
@@ -144,8 +172,10 @@ class FaultEngine:
     def _concerns(self, record: Record) -> bool:
         if record.id in self._active or record.id in self._over or record.instance not in ("", self._instance):
             return False
+        if not made_inside(record.fault):
+            return self._watches
         service = record.on if not record.instance else record.on.rpartition("-")[0]
-        return service == self.service and _made_here(record.fault)
+        return service == self.service
 
     def _begin(self, record: Record) -> None:
         left = record.left(time.time())
@@ -160,7 +190,9 @@ class FaultEngine:
         timer.start()
         self._say("fault.started", record, seconds=round(left, 3))
 
-    def _made(self, record: Record, ends: float) -> "Active | ActiveWhole":
+    def _made(self, record: Record, ends: float) -> "Active | ActiveWhole | Seen":
+        if not made_inside(record.fault):
+            return Seen(record, ends)
         if record.fault in WHOLE_KINDS:
             return ActiveWhole(record, WHOLE_KINDS[record.fault](**record.parameters), ends, self.parts)
         return Active(record, KINDS[record.fault](**record.parameters), ends, self._clock)
@@ -183,10 +215,13 @@ class FaultEngine:
 
     def _place(self, record: Record) -> None:
         """Put what is active where requests and calls of ``record``'s edge pass; its gauge says how many."""
-        there = [active for active in self._active.values() if active.record.edge == record.edge]
-        place = self._edges[record.edge] if record.edge else self.inbound
-        place.active = tuple(active for active in there if isinstance(active, Active))
-        self._gauges[record.fault, record.edge].set(sum(active.record.fault == record.fault for active in there))
+        if made_inside(record.fault):
+            there = [active for active in self._active.values() if active.record.edge == record.edge]
+            place = self._edges[record.edge] if record.edge else self.inbound
+            place.active = tuple(active for active in there if isinstance(active, Active))
+        same = (record.fault, record.on, record.edge)
+        others = (active.record for active in self._active.values())
+        self._gauges[same].set(sum((other.fault, other.on, other.edge) == same for other in others))
 
     def _say(self, event: str, record: Record, **more: object) -> None:
         logs.get("faults").warning(event, extra={"fault": record.words(), "fault_id": record.id, **more})

@@ -1,12 +1,15 @@
 """Faults over the internal port: what is active, add one, take one or all away. Changes take the stack's token.
 
-GET    /faults        {"revision", "in_force", "faults": [record and its seconds left, ...]}
-POST   /faults        a wish; 201 with its record once every process of this instance has it in force
-DELETE /faults        all faults of all services
-DELETE /faults/<id>   one
+GET    /faults          {"revision", "in_force", "faults": [record and its seconds left, ...]}
+POST   /faults          a wish; 201 with its record once every process of this instance has it in force
+POST   /faults/outside  the record of a fault that is made elsewhere, for the service that watches
+DELETE /faults          all faults of all services
+DELETE /faults/<id>     one
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import orjson
@@ -42,6 +45,13 @@ def blueprint(engine: FaultEngine, token_file: Path | None) -> Blueprint:
         answer.status_code = 201
         return answer
 
+    @routes.post("/faults/outside")
+    def see() -> Response:
+        """Show a fault that is being made outside of all services; nothing else follows from it."""
+        authorize(token_file)
+        with _refusals():
+            return document({"revision": engine.store.add(engine.outside(orjson.loads(request.get_data())))})
+
     @routes.delete("/faults", defaults={"identity": ""})
     @routes.delete("/faults/<identity>")
     def remove(identity: str) -> Response:
@@ -59,15 +69,9 @@ def blueprint(engine: FaultEngine, token_file: Path | None) -> Blueprint:
 
 def _added(engine: FaultEngine) -> tuple[Record, int]:
     """The record that was asked for, in force, and its revision."""
-    try:
+    with _refusals():
         record = engine.granted(engine.registry.wish(orjson.loads(request.get_data())))
         revision = engine.store.add(record)
-    except BadFault as error:
-        raise problem.Invalid(f"{error}.") from error
-    except orjson.JSONDecodeError as error:
-        raise problem.BadRequest(f"The body is not JSON: {error}.") from error
-    except RedisError as error:
-        raise problem.Unavailable(_AWAY) from error
     deadline = time.monotonic() + IN_FORCE_SECONDS
     while _in_force(engine) < revision:
         if time.monotonic() > deadline:
@@ -75,6 +79,18 @@ def _added(engine: FaultEngine) -> tuple[Record, int]:
             raise problem.Unavailable(f"Not in force in every process within {IN_FORCE_SECONDS:g} s; taken back.")
         time.sleep(POLL_SECONDS)
     return record, revision
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except BadFault as error:
+        raise problem.Invalid(f"{error}.") from error
+    except orjson.JSONDecodeError as error:
+        raise problem.BadRequest(f"The body is not JSON: {error}.") from error
+    except RedisError as error:
+        raise problem.Unavailable(_AWAY) from error
 
 
 def _in_force(engine: FaultEngine) -> float:

@@ -138,8 +138,9 @@ FAULTS_REVISION = Gauge(
 )
 FAULTS_ACTIVE = Gauge(
     "costlab_faults_active",
-    "Faults that are active in a process of the service. edge: what the calls that meet it go to, empty otherwise.",
-    ["fault", "edge"],
+    "Faults that are active in a process of the service, and at the gateway those made outside of all services. "
+    "target: on whom; edge: what the calls that meet it go to, empty otherwise.",
+    ["fault", "target", "edge"],
     multiprocess_mode="livemax",
 )
 FAULTS_INJECTED = Counter(

@@ -19,6 +19,7 @@ from functools import partial
 from costlab.service.faults import BadFault, Record, Wish
 from costlab.stack import ROOT, Stack, StackError
 from costlab.stack.control import Control, ControlError
+from costlab.stack.fault_teller import FaultTeller
 from costlab.stack.kept_faults import KeptFaults, attempt_all
 from costlab.stack.processes import MARK
 from costlab.stack.service_faults import ServiceFaults
@@ -39,7 +40,7 @@ class InputFaults:
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._services = ServiceFaults(stack)
-        self._kept = KeptFaults(stack.faults_folder, "input")
+        self._kept = KeptFaults(stack.faults_folder, "input", FaultTeller(stack))
 
     def apply(self, wish: Wish) -> Record:
         """In force when this returns; a bad setting is on its way then, which is what ``service.config`` says."""

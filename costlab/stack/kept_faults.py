@@ -23,6 +23,7 @@ from typing import Any
 from costlab.failure import Failure
 from costlab.service.faults import Record, Registry
 from costlab.stack import StackError, fault_keeper, replicas
+from costlab.stack.fault_teller import FaultTeller
 from costlab.stack.processes import MARK
 
 Undo = Mapping[str, Any]
@@ -32,10 +33,17 @@ _EXTRAS = ("undo", "keeper", "maker")
 
 
 class KeptFaults:
-    """The faults of one ``level`` ("process", "wire", "input") whose records lie in ``folder``."""
+    """The faults of one ``level`` ("process", "wire", "input") whose records lie in ``folder``; ``teller`` tells."""
 
-    def __init__(self, folder: Path, level: str, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        level: str,
+        teller: FaultTeller | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._folder = folder
+        self._teller = teller
         self._level = level
         self._sleep = sleep
         self._registry = Registry.load()
@@ -51,6 +59,8 @@ class KeptFaults:
         _write(file, document := {**record.document(), "undo": undo, "keeper": None, "maker": maker})
         try:
             _care_for(file, document)
+            if self._teller is not None:
+                self._teller.begins(record)
             yield lambda better: document.update(undo=better)
             _write(file, document)
             _care_for(file, document)  # one that was killed, or has given up a maker that stood still
@@ -88,8 +98,7 @@ class KeptFaults:
         """One that has ended by itself needs no keeper."""
         for file, document in self._documents():
             if document["id"] == identity:
-                _end_keeper(document["keeper"])
-                fault_keeper.remove(file)
+                self._is_over(file, document)
 
     def _end(self, chosen: Callable[[Mapping[str, Any]], bool]) -> int:
         return attempt_all(partial(self._end_one, file, chosen) for file in self._files())
@@ -103,9 +112,14 @@ class KeptFaults:
             raise StackError(
                 f"{document['fault']} on {document['on']} could not be ended yet; its keeper goes on trying"
             )
+        self._is_over(file, document)
+        return 1
+
+    def _is_over(self, file: Path, document: Mapping[str, Any]) -> None:
         _end_keeper(document["keeper"])
         fault_keeper.remove(file)
-        return 1
+        if self._teller is not None:
+            self._teller.over(document["id"])
 
     def _once_made(self, file: Path) -> dict[str, Any] | None:
         """The record when there is something to end; None when somebody else has ended it meanwhile."""

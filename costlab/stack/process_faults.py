@@ -17,6 +17,7 @@ from functools import partial
 
 from costlab.service.faults import BadFault, Record, Wish
 from costlab.stack import ServiceStatus, Stack, StackError
+from costlab.stack.fault_teller import FaultTeller
 from costlab.stack.kept_faults import KeptFaults, attempt_all
 from costlab.stack.pausing import PausableTogether
 from costlab.stack.service_faults import instances
@@ -31,7 +32,7 @@ class ProcessFaults:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._kept = KeptFaults(stack.faults_folder, "process")
+        self._kept = KeptFaults(stack.faults_folder, "process", FaultTeller(stack))
 
     def apply(self, wish: Wish) -> Record:
         """Done when this returns; that a killed service is back is for ``wait_until_back`` to see."""

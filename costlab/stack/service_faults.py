@@ -11,6 +11,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
+from costlab.service.fault_kinds import made_inside
 from costlab.service.fault_store import FaultStore
 from costlab.service.faults import BadFault, Record, Registry, Wish
 from costlab.stack import Stack
@@ -51,7 +52,9 @@ class ServiceFaults:
 
     def clear(self) -> int:
         """Ended in every process of every service."""
-        return self._change("/faults")
+        ended = len(self.active())
+        self._change("/faults")
+        return ended
 
     def active(self) -> list[Record]:
         """What the services say; for those that do not answer, what Redis has been told."""
@@ -70,9 +73,10 @@ class ServiceFaults:
                 held = FaultStore(redis, self._registry).read()
         except RedisError:
             return {}
-        return {} if held is None else held[1]
+        told = {} if held is None else held[1]
+        return {name: record for name, record in told.items() if made_inside(record.fault)}
 
-    def _change(self, path: str) -> int:
+    def _change(self, path: str) -> None:
         """Asked of any service that answers; where all hang or are gone, Redis is told without them."""
         answering = self._ask_all()
         for service in answering:
@@ -80,15 +84,14 @@ class ServiceFaults:
                 done = self._control().call("DELETE", path, service=service)
             except ControlError:
                 continue
-            self._wait(list(answering), done["revision"])
-            return done["removed"]
+            return self._wait(list(answering), done["revision"])
         return self._clear_without_them(path.removeprefix("/faults").removeprefix("/"))
 
-    def _clear_without_them(self, identity: str) -> int:
+    def _clear_without_them(self, identity: str) -> None:
         try:
             with Redis.from_url(self._stack.redis_url(), socket_timeout=ANSWER_SECONDS) as redis:
                 store = FaultStore(redis, self._registry)
-                return (store.remove(identity) if identity else store.clear())[1]
+                store.remove(identity) if identity else store.clear()
         except RedisError as error:
             raise ControlError(
                 f"no service answers, nor does Redis ({error}): what is in force inside services ends at its time"

@@ -16,6 +16,7 @@ from typing import Any
 
 from costlab.service.faults import BadFault, Record, Wish
 from costlab.stack import Stack, StackError
+from costlab.stack.fault_teller import FaultTeller
 from costlab.stack.kept_faults import KeptFaults
 from costlab.stack.toxiproxy import NotThere, Toxiproxy
 from costlab.stack.wire import Edge, edges
@@ -37,7 +38,7 @@ class WireFaults:
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
-        self._kept = KeptFaults(stack.faults_folder, "wire")
+        self._kept = KeptFaults(stack.faults_folder, "wire", FaultTeller(stack))
 
     def apply(self, wish: Wish) -> Record:
         """In force, in open connections too, when this returns."""

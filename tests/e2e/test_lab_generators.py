@@ -29,7 +29,9 @@ def test_both_generators_report_the_same_rate_and_median_of_one_stack(slow_gatew
     """In six rounds of the same requests. A median differs where the whole interval over the rounds does: on a quiet
     machine it is some per cent wide, and a busy one, which delays either by chance, makes it wider.
     """
-    spec = LoadSpec(slow_gateway.base_url(), BROWSE, RATE, SECONDS, settle_seconds=1, seed=3, api_key="demo")
+    spec = LoadSpec(
+        slow_gateway.base_url(), BROWSE, RATE, SECONDS, settle_seconds=1, seed=3, api_key="demo", connections=20
+    )
     ratios, rates = [], {generator: [] for generator in GENERATORS}
     for turn in range(ROUNDS):
         medians = {}

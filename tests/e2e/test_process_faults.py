@@ -20,9 +20,11 @@ from typer.testing import CliRunner
 from costlab.cli import application
 from costlab.failure import Failure
 from costlab.stack.chaos import Chaos, ChaosError
+from costlab.stack.control import Control
 from costlab.stack.process_faults import ProcessFaults
 from tests.conditions import eventually
 from tests.e2e.orders import Shopper, assert_processed_exactly_once, newest_order
+from tests.e2e.test_effects import total
 
 SERVICES = ("gateway", "users", "orders", "cache-proxy", "worker", "postgres", "redis")
 # What a client that is not ours says to a server of each kind, to get any answer at all.
@@ -227,3 +229,15 @@ def selects(stack):
     except psycopg2.OperationalError:
         return False
     return True
+
+
+def test_what_is_paused_shows_in_the_gateways_metrics_although_it_is_redis(stack, control, chaos):
+    gateway = Control({"gateway": stack.internal_urls()["gateway"]}, stack.token())
+
+    def shown() -> float:
+        return total(gateway, "gateway", "costlab_faults_active", fault="pause", target="redis", edge="")
+
+    made = chaos.add({"fault": "pause", "on": "redis", "ttl": 30})
+    eventually(lambda: shown() == 1)
+    chaos.remove(made.id)
+    eventually(lambda: shown() == 0)

@@ -34,3 +34,8 @@ WHOLE_KINDS: dict[str, type[WholeKind]] = {
     "memory_leak": MemoryLeak,
     "bad_setting": BadSetting,
 }
+
+
+def made_inside(fault: str) -> bool:
+    """Whether services make it in themselves; some of level "input" are."""
+    return fault in KINDS or fault in WHOLE_KINDS

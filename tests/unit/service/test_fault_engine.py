@@ -138,7 +138,8 @@ def test_a_service_takes_what_is_for_it_and_an_instance_what_is_for_it_alone(eng
 
 def test_the_gauge_says_how_many_of_each_are_active(engine, store):
     def value(fault: str, edge: str) -> float:
-        return metrics.REGISTRY.get_sample_value("costlab_faults_active", {"fault": fault, "edge": edge})
+        labels = {"fault": fault, "target": "users", "edge": edge}
+        return metrics.REGISTRY.get_sample_value("costlab_faults_active", labels)
 
     store.add(record())
     store.add(record())
@@ -411,3 +412,32 @@ def test_a_header_that_means_nothing_is_refused(public, value, says):
 
 def test_health_has_no_faults(public):
     assert public.get("/livez", headers={FAULT: "errors", TOKEN: "secret"}).status_code == 400
+
+
+def test_the_gateway_shows_what_is_made_outside_of_services_until_its_time_and_does_nothing_about_it(redis, clock):
+    pause = Record.of(REGISTRY.wish({"fault": "pause", "on": "redis", "ttl": 10}), time.time())
+    store = FaultStore(redis, REGISTRY)
+    store.add(pause)
+    gateway = FaultEngine("gateway", redis, 9080, clock, watches=True)
+    users = FaultEngine("users", redis, 9081, clock)
+    labels = {"fault": "pause", "target": "redis", "edge": ""}
+    for engine in (gateway, users):
+        engine.refresh()
+    assert (gateway.known(), gateway.records(), gateway.inbound.active) == ([pause], [], ())
+    assert users.known() == []
+    assert metrics.REGISTRY.get_sample_value("costlab_faults_active", labels) == 1
+    store.remove(pause.id)
+    gateway.refresh()
+    assert gateway.known() == []
+    assert metrics.REGISTRY.get_sample_value("costlab_faults_active", labels) == 0
+
+
+def test_only_who_watches_takes_a_fault_from_outside_and_only_one_that_is_made_there(redis):
+    pause = Record.of(REGISTRY.wish({"fault": "pause", "on": "redis"}), time.time()).document()
+    hang = record(fault="hang").document()
+    gateway = FaultEngine("gateway", redis, watches=True)
+    assert gateway.outside(pause).fault == "pause"
+    with pytest.raises(BadFault, match="hang is made inside a service"):
+        gateway.outside(hang)
+    with pytest.raises(BadFault, match="users does not watch"):
+        FaultEngine("users", redis).outside(pause)

@@ -263,3 +263,36 @@ def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "abc.json").write_text("{")
     with pytest.raises(StackError, match=r"abc\.json is damaged"):
         KeptFaults(tmp_path, "process").active()
+
+
+class Heard:
+    """Who is told of faults, and notes it together with whether the fault could be felt by then."""
+
+    def __init__(self, felt):
+        self.said, self._felt = [], felt
+
+    def begins(self, record):
+        self.said.append((f"begins {record.id}", self._felt()))
+
+    def over(self, identity):
+        self.said.append((f"over {identity}", self._felt()))
+
+
+def test_a_fault_is_told_of_before_it_is_made_and_after_it_was_ended(tmp_path):
+    """Or a paused Redis could not tell the gateway's processes that it is going to be paused."""
+    made = []
+    heard = Heard(lambda: bool(made))
+    faults = KeptFaults(tmp_path, "process", heard)
+    with faults.kept(record(60), {"end": []}):
+        made.append(True)
+    assert heard.said == [("begins abc", False)]
+    made.clear()
+    faults.clear()
+    assert heard.said[1:] == [("over abc", False)]
+
+
+def test_a_fault_that_could_not_be_made_is_said_to_be_over(tmp_path):
+    heard = Heard(lambda: True)
+    with pytest.raises(OSError, match="no"), KeptFaults(tmp_path, "process", heard).kept(record(60), {"end": []}):
+        raise OSError("no")
+    assert [said for said, _ in heard.said] == ["begins abc", "over abc"]

@@ -44,6 +44,9 @@ class Stack:
     def toxiproxy_url(self):
         return self._url
 
+    def internal_urls(self):
+        return {}
+
 
 def test_every_fault_on_the_wire_is_made_by_a_toxic_or_by_disabling_the_proxy():
     assert set(WIRE) == {*TOXICS, DOWN}
