@@ -193,6 +193,8 @@ def _flags(assignments: list[str]) -> dict[str, FlagValue]:
     given = dict(text.partition("=")[::2] for text in assignments)
     if wrong := [text for text in assignments if "=" not in text]:
         raise LabError(f"--set {wrong[0]} is not FLAG=VALUE, for instance cache.ttl=60")
+    if len(given) < len(assignments):
+        raise LabError("--set: a flag is given twice")
     try:
         return Registry.load().parse(given)
     except (UnknownFlag, BadFlagValue) as error:
