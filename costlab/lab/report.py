@@ -154,8 +154,8 @@ def _times(result: Result, figures: dict[str, charts.Figure]) -> Iterable[str]:
     yield _section(
         "Latency",
         "Counted from the moment a request was due, whatever the server did. Above, the share of requests answered "
-        "within a time; below, the share that took longer, so that the slowest can be seen. Requests that were dropped, "
-        "or given up after 10 s, count as failed and are in no latency: a longer stall shows there, hardly in the tail.",
+        "within a time; below, the share that took longer, so that the slowest can be seen. Requests dropped, or given "
+        "up after 10 s, count as failed and are in no latency: a longer stall shows there, hardly in the tail.",
         _place("distribution") + _place("tail"),
     )
     figures["series"] = charts.series(result.experiment, result.blocks)
