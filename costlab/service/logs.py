@@ -2,7 +2,8 @@
 
     logs.get("relay").info("outbox.published", extra={"rows": 12})
 
-The standard library's logging does it, because gunicorn and every library already speak it.
+The standard library's logging does it, because gunicorn and every library already speak it. Their lines have the
+name of their logger as event, and what they say, which is prose, as message.
 """
 
 import logging
@@ -13,6 +14,7 @@ import orjson
 
 from costlab.service import context, metrics
 
+_OURS = "costlab."
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
@@ -29,8 +31,9 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "service": self._service,
             "logger": record.name,
-            "event": record.getMessage(),
         }
+        said = record.getMessage()
+        line |= {"event": said} if record.name.startswith(_OURS) else {"event": record.name, "message": said}
         request = context.current()
         if request is not None:
             line |= {"request_id": request.request_id, "trace_id": request.traceparent[3:35]}
@@ -57,4 +60,4 @@ def configure(service: str, level: str) -> None:
 
 def get(name: str) -> logging.Logger:
     """The logger of a part of a service."""
-    return logging.getLogger(f"costlab.{name}")
+    return logging.getLogger(_OURS + name)

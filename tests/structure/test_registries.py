@@ -56,6 +56,24 @@ def test_every_metric_is_recorded_somewhere(name):
     assert users, f"nothing records {name}"
 
 
+# What bounds the values of each label. Paths, ids and clients are none.
+LABELS = {
+    "a route of a table, or unmatched": {"http_route"},
+    "a method or a status HTTP knows, or _OTHER": {"http_request_method", "http_response_status_code"},
+    "words written down in the code": {"check", "codec", "coding", "outcome", "side", "policy", "group"},
+    "a flag, or one of its values": {"flag", "value", "layout", "paging", "queries", "pool", "probe"},
+    "a service, or what it calls": {"service", "upstream", "peer", "edge", "stream"},
+    "instances that are configured": {"replica"},
+    "a fault, and what there is to break": {"fault", "target"},
+    "days and variants that somebody with the token runs": {"experiment", "variant"},
+}
+
+
+def test_the_values_of_every_label_are_bounded():
+    used = {label for metric in METRICS.values() for label in metric._labelnames}
+    assert used == set().union(*LABELS.values())
+
+
 def test_metrics_are_declared_in_one_module_only():
     declaring = {"Counter", "Gauge", "Histogram", "Summary"}
     elsewhere = [

@@ -4,6 +4,8 @@ import io
 import json
 import logging
 
+import pytest
+
 from costlab.service import logs, metrics
 
 
@@ -11,13 +13,32 @@ def written_bytes():
     return metrics.REGISTRY.get_sample_value("costlab_log_bytes_total")
 
 
-def test_every_byte_of_a_line_is_counted_its_end_included():
+@pytest.fixture
+def line():
+    """``line("costlab.relay", "outbox.published", rows=1)``: what the logger of that name writes."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(logs.JsonFormatter("orders"))
-    logger = logging.Logger("costlab.relay")
-    logger.addHandler(handler)
+
+    def one(name, said, *words, **extra):
+        logger = logging.Logger(name)
+        logger.addHandler(handler)
+        stream.truncate(stream.seek(0))
+        logger.info(said, *words, extra=extra)
+        return stream.getvalue()
+
+    return one
+
+
+def test_every_byte_of_a_line_is_counted_its_end_included(line):
     before = written_bytes()
-    logger.info("outbox.published", extra={"place": "Zürich"})
-    assert json.loads(stream.getvalue())["place"] == "Zürich"
-    assert written_bytes() - before == len(stream.getvalue().encode())
+    written = line("costlab.relay", "outbox.published", place="Zürich")
+    assert json.loads(written)["place"] == "Zürich"
+    assert written_bytes() - before == len(written.encode())
+
+
+def test_an_event_is_a_dotted_name_whoever_writes(line):
+    ours = json.loads(line("costlab.relay", "outbox.published", rows=2))
+    assert (ours["event"], ours["rows"], "message" in ours) == ("outbox.published", 2, False)
+    theirs = json.loads(line("gunicorn.error", "Booting worker with pid: %s", 7))
+    assert (theirs["event"], theirs["message"]) == ("gunicorn.error", "Booting worker with pid: 7")
