@@ -21,7 +21,7 @@ from costlab.lab.plan import plan
 from costlab.lab.probes import Probes
 from costlab.lab.result import Result
 from costlab.lab.state import Stage
-from costlab.lab.timeline import none_left, refuse_active
+from costlab.lab.timeline import none_left, refuse_active, refuse_impossible
 from costlab.stack import Stack
 from costlab.stack.chaos import Chaos
 from costlab.stack.control import Control
@@ -92,6 +92,7 @@ def _begin(day: Day, wish: Wish, place: Place) -> Result:
     """All that is known of a run before its first block."""
     price_sheet.check()
     declared = experiment.load(day.file).with_flags(wish.flags)
+    refuse_impossible(declared.faults, place.stack)
     flags = _standing(declared, place)
     form = declared.form(wish.quick)
     if wish.rounds is not None:

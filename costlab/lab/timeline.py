@@ -22,6 +22,7 @@ from costlab.lab.block import FaultSeen
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import PlannedFault
 from costlab.service.faults import Record, Registry
+from costlab.stack import Stack
 
 
 class Chaos(Protocol):
@@ -110,6 +111,20 @@ def refuse_active(chaos: Chaos) -> None:
     """LabError if the stack is broken already: a run would measure that."""
     if left := chaos.status():
         raise LabError(f"the stack has faults: {_words(left)}; end them (costlab chaos clear)")
+
+
+def refuse_impossible(faults: Sequence[PlannedFault], stack: Stack) -> None:
+    """LabError about a fault that ``stack`` cannot have, before anything is measured."""
+    registry = Registry.load()
+    for fault in faults:
+        names = [row.name for row in stack.status()]
+        if fault.on not in names and fault.on.removesuffix("-1") not in names:
+            raise LabError(f"{fault.fault} on {fault.on}: the stack has none; it has: {', '.join(names)}")
+        if registry[fault.fault].level == "wire" and stack.toxiproxy_url() is None:
+            raise LabError(
+                f"{fault.fault}: calls on this stack do not go through toxiproxy: "
+                "costlab down, then costlab up --wire; or --up and COSTLAB_WIRE=on"
+            )
 
 
 def _words(records: Sequence[Record]) -> str:
