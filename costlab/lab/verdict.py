@@ -79,5 +79,7 @@ def _kind(effect: Effect) -> str:
 
 def _limit(primary: Primary, threshold: float) -> str:
     if threshold > primary.threshold():
-        return f"this machine's noise floor of {100 * threshold:.1f} %"
+        # The same distance either way is not the same number of per cent: 0.673 and 1.485 are.
+        down, up = 100 / (1 + threshold) - 100, 100 * threshold
+        return f"this machine's noise floor of {down:.1f} to +{up:.1f} %"
     return f"the threshold of {100 * threshold:g} %"

@@ -46,7 +46,7 @@ def test_what_lies_within_the_noise_floor_of_the_machine_is_not_confirmed():
     clear = [0.90, 0.91, 0.89, 0.90, 0.90, 0.91]
     assert verdict(clear).word == "CONFIRMED"
     noisy = verdict(clear, floor=0.15)
-    assert (noisy.word, "this machine's noise floor of 15.0 %" in noisy.reason) == ("REFUTED", True)
+    assert (noisy.word, "this machine's noise floor of -13.0 to +15.0 %" in noisy.reason) == ("REFUTED", True)
     assert verdict(clear, floor=0.01) == verdict(clear)
 
 
