@@ -40,9 +40,9 @@ class FixedFlags:
 # First, or xdist has looked for groups before there are any.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For ``-n``: a file's tests stay in one process; those that share a stack are shared out over three.
+    """For ``-n``: a file's tests stay in one process; those that share a stack are shared out over four.
 
-    A stack takes 6 s to start and 450 MB, and its tests mostly wait: effects, what breaks it, and the lab's runs.
+    A stack takes 6 s to start and 450 MB, and its tests mostly wait: effects, faults, the lab's runs, and all others.
     """
     if not config.pluginmanager.hasplugin("xdist"):
         return
@@ -52,7 +52,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "replicated_stack" in fixtures:
             group = "the replicated stack"
         elif "stack" in fixtures and "make" not in fixtures:  # which makes a stack for one test
-            group = f"a stack: {next((word for word in ('fault', 'lab') if word in item.path.name), 'effects')}"
+            kind = next((word for word in ("fault", "lab", "effects") if word in item.path.name), "others")
+            group = f"a stack: {kind}"
         item.add_marker(pytest.mark.xdist_group(group))
 
 

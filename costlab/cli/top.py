@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Annotated
 
 import typer
@@ -25,6 +24,7 @@ from costlab.stack import open_stack, require_up
 
 # A request's use of CPU in a single second says little: background work and the tick of the clock are as large.
 WINDOW_SECONDS = 30.0
+_LOOK_SECONDS = 0.2
 # What stands above and below the routes, in lines.
 _REST = 24
 _POOLS = 4
@@ -61,38 +61,63 @@ def top(
     prices, given = load_sheet(sheet), load_assumptions()
     stack = open_stack(target)
     require_up(stack)
-    shown = _views(StackReader(stack), every, lambda before, after: live.cost(before, after, prices, given))
+    ending = _Ending()
+    reader = StackReader(stack)
+    shown = _views(reader, every, lambda before, after: live.cost(before, after, prices, given), ending)
     if as_json:
         typer.echo(json.dumps({"stack": stack.name, "sheet": sheet, **_document(next(shown))}, indent=2))
         return
     title = f"{stack.name}, every {every:g} s"
     prices_of = f"{given.daily_users:,.0f} users, {sheet}"
     console = Console(highlight=False)
-    try:
-        if console.is_terminal and not once:
-            _follow(shown, console, lambda view: _render(view, title, prices_of, max(3, console.height - _REST)))
-        else:
-            for view in islice(shown, 1 if once else None):
-                console.print(_render(view, title, prices_of))
-    except KeyboardInterrupt:
-        raise typer.Exit from None
+    if once:
+        console.print(_render(next(shown), title, prices_of))
+        return
+    ending.listen()
+    if console.is_terminal:
+        _follow(shown, console, lambda view: _render(view, title, prices_of, max(3, console.height - _REST)))
+    else:
+        for view in shown:
+            console.print(_render(view, title, prices_of))
+
+
+class _Ending:
+    """Whether somebody has asked for the end, by Ctrl-C or SIGTERM; asked once more, it is a KeyboardInterrupt.
+
+    A KeyboardInterrupt alone can be lost: raised while Python cleans up an object, it is printed and ignored.
+    """
+
+    asked = False
+
+    def listen(self) -> None:
+        """From now on."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
+        signal.signal(number, signal.default_int_handler)
 
 
 def _follow(shown: Iterator[View], console: Console, render: Callable[[View], RenderableType]) -> None:
-    """Until somebody ends it, by SIGTERM too: the terminal is then as it was before."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Until somebody ends it: the terminal is then as it was before."""
     with Live(Text("measuring ..."), console=console, screen=True, auto_refresh=False) as screen:
         for view in shown:
             screen.update(render(view), refresh=True)
 
 
-def _views(reader: StackReader, every: float, cost: Callable[[Reading, Reading], Cost | None]) -> Iterator[View]:
-    """A view after each interval, for ever."""
+def _views(
+    reader: StackReader, every: float, cost: Callable[[Reading, Reading], Cost | None], ending: _Ending
+) -> Iterator[View]:
+    """A view after each interval, until the end."""
     window: deque[Reading] = deque([reader.read()[0]])
     due = time.monotonic()
     while True:
         due = max(due + every, time.monotonic())
-        time.sleep(max(0.0, due - time.monotonic()))
+        while not ending.asked and (left := due - time.monotonic()) > 0:
+            time.sleep(min(left, _LOOK_SECONDS))
+        if ending.asked:
+            return
         reading, situation = reader.read()
         window.append(reading)
         while len(window) > 2 and reading.at - window[0].at > max(WINDOW_SECONDS, every):
