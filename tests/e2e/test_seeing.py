@@ -181,13 +181,16 @@ def test_top_goes_on_until_ctrl_c_and_leaves_the_terminal_as_it_was(stack):
     with subprocess.Popen([sys.executable, "-c", program], env=os.environ | {"TERM": "xterm"}, **terminal) as command:
         os.close(theirs)
         shown = b""
-        while shown.count(b"USD a month") < 2:
-            shown += os.read(ours, 65536)
-        command.send_signal(signal.SIGINT)
-        with contextlib.suppress(OSError):  # how Linux says that nobody holds the other end any more
-            while part := os.read(ours, 65536):
-                shown += part
-        assert command.wait(30) == 0
+        try:
+            while shown.count(b"USD a month") < 2:
+                shown += os.read(ours, 65536)
+            command.send_signal(signal.SIGINT)
+            with contextlib.suppress(OSError):  # how Linux says that nobody holds the other end any more
+                while part := os.read(ours, 65536):
+                    shown += part
+            assert command.wait(30) == 0
+        finally:
+            command.kill()  # one that nobody reads any more would never end
     os.close(ours)
     switched_on, switched_off = b"\x1b[?1049h", b"\x1b[?1049l"
     assert shown.count(switched_on) == shown.count(switched_off) == 1
