@@ -170,6 +170,5 @@ def _result(arrived: _Arrived) -> Answer:
 
 
 def _left() -> float:
-    request = context.current()
-    left = None if request is None else request.remaining()
+    left = context.remaining()
     return float("inf") if left is None else left

@@ -1,10 +1,11 @@
-"""A server on loopback that answers what a test wants it to."""
+"""A server on loopback that answers what a test wants it to, and a stack that consists of it."""
 
 import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 @contextmanager
@@ -35,3 +36,17 @@ def answering(answer: Callable[[str, str], tuple[int, object]], missing: int = 0
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class OneService:
+    """A stack of one service, users, whose internal port is ``url``, as far as who looks at it from outside needs."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.faults_folder = folder
+        self._url = url
+
+    def internal_urls(self) -> dict[str, str]:
+        return {"users": self._url}
+
+    def token(self) -> str:
+        return "secret"

@@ -116,8 +116,8 @@ def refuse_active(chaos: Chaos) -> None:
 def refuse_impossible(faults: Sequence[PlannedFault], stack: Stack) -> None:
     """LabError about a fault that ``stack`` cannot have, before anything is measured."""
     registry = Registry.load()
+    names = [row.name for row in stack.status()] if faults else []
     for fault in faults:
-        names = [row.name for row in stack.status()]
         if fault.on not in names and fault.on.removesuffix("-1") not in names:
             raise LabError(f"{fault.fault} on {fault.on}: the stack has none; it has: {', '.join(names)}")
         if registry[fault.fault].level == "wire" and stack.toxiproxy_url() is None:

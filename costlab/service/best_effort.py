@@ -42,7 +42,7 @@ class BestEffort:
     def asked(self) -> Iterator[Redis]:
         """The client, for one command in the block; RedisError also when it must not be asked now."""
         # A request with next to no time left says nothing about Redis when it is not answered.
-        fair = patience(PAUSE_SECONDS, _left()) > LEAST_SECONDS
+        fair = patience(PAUSE_SECONDS, context.remaining()) > LEAST_SECONDS
         try:
             with self._breaker.guard(fair):
                 yield self._redis
@@ -60,14 +60,9 @@ class _InTime(AbstractConnection):
 
     def patience(self) -> float:
         """Seconds a command waits for its answer."""
-        return patience(self.socket_timeout or redis_client.ANSWER_SECONDS, _left())
+        return patience(self.socket_timeout or redis_client.ANSWER_SECONDS, context.remaining())
 
 
 def patience(longest: float, left: float | None) -> float:
     """Seconds to wait, ``longest`` at most, for a request that has so much time ``left``; None: it has no deadline."""
     return longest if left is None else min(longest, max(LEAST_SECONDS, left / 2))
-
-
-def _left() -> float | None:
-    request = context.current()
-    return None if request is None else request.remaining()

@@ -56,6 +56,12 @@ def current() -> Request | None:
     return _current.get()
 
 
+def remaining() -> float | None:
+    """Seconds that this thread's request has left, at least 0; None outside of one, or when it has no deadline."""
+    request = _current.get()
+    return None if request is None else request.remaining()
+
+
 def retried_by_caller() -> bool:
     """Whether this thread works on a request that its sender retries."""
     request = _current.get()

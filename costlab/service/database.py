@@ -197,8 +197,7 @@ _SYSTEM = {"db.system.name": "postgresql"}
 
 def _left() -> float:
     """Seconds that the call at hand may take."""
-    request = context.current()
-    remaining = request.remaining() if request is not None else None
+    remaining = context.remaining()
     return STATEMENT_SECONDS if remaining is None else min(STATEMENT_SECONDS, remaining)
 
 

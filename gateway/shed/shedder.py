@@ -122,8 +122,7 @@ class Shedder:
         return self._gradient.limit if policy == "gradient2" else self._flags["gateway.shed_limit"]
 
     def _left(self) -> float:
-        request = context.current()
-        left = None if request is None else request.remaining()
+        left = context.remaining()
         return float("inf") if left is None else left
 
     def _changed(self) -> None:

@@ -5,21 +5,11 @@ import pytest
 from costlab.seeing.stack_reader import StackReader
 from costlab.stack import StackError
 from costlab.stack.control import Control, ControlError
-from tests.loopback import answering
+from tests.loopback import OneService, answering
 
 
-class Stack:
+class Stack(OneService):
     """One service, which is killed whenever it answers; PostgreSQL, Redis and the rest are gone."""
-
-    def __init__(self, folder, url):
-        self.faults_folder = folder
-        self._url = url
-
-    def internal_urls(self):
-        return {"users": self._url}
-
-    def token(self):
-        return "secret"
 
     def redis_url(self):
         return "redis://127.0.0.1:9/0"

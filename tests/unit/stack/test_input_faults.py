@@ -12,23 +12,9 @@ from costlab.stack.chaos import LEVELS
 from costlab.stack.control import ControlError
 from costlab.stack.input_faults import FLAG, InputFaults
 from costlab.stack.kept_faults import KeptFaults
-from tests.loopback import answering
+from tests.loopback import OneService, answering
 
 NOTHING = {"end": []}
-
-
-class Stack:
-    """As far as faults of the input look at one."""
-
-    def __init__(self, folder, url):
-        self.faults_folder = folder
-        self._url = url
-
-    def internal_urls(self):
-        return {"users": self._url}
-
-    def token(self):
-        return "secret"
 
 
 def wish(fault, on):
@@ -42,7 +28,7 @@ def record(fault, on):
 def test_who_looks_while_a_bad_version_is_being_rolled_out_does_not_take_it_for_over(tmp_path):
     rollouts = {}
     with answering(lambda *_: (200, {"rollouts": rollouts})) as url:
-        faults, made = InputFaults(Stack(tmp_path, url)), record("bad_version", "users")
+        faults, made = InputFaults(OneService(tmp_path, url)), record("bad_version", "users")
         with KeptFaults(tmp_path, "input").kept(made, NOTHING):
             assert faults.active() == []
             rollouts[FLAG] = {"salt": "chaos-7"}
@@ -61,7 +47,7 @@ def test_a_bad_version_that_not_every_process_takes_over_is_taken_back(tmp_path)
         return (503 if path == "/metrics" else 200), {"revision": 7, "flags": {FLAG: "v1"}, "rollouts": {}}
 
     with answering(answer) as url, pytest.raises(ControlError):
-        InputFaults(Stack(tmp_path, url)).apply(wish("bad_version", "users"))
+        InputFaults(OneService(tmp_path, url)).apply(wish("bad_version", "users"))
     assert told.count("PATCH") == 2
     assert list(tmp_path.iterdir()) == []
 
@@ -84,7 +70,7 @@ def test_a_rollout_that_cannot_be_taken_back_yet_keeps_no_burst_from_being_clear
             with kept.kept(record(fault, on), undo):
                 pass
         with pytest.raises(Failure, match=r"Redis is away\.; Redis is away\."):
-            InputFaults(Stack(tmp_path, url)).clear()
+            InputFaults(OneService(tmp_path, url)).clear()
         assert burst.wait(timeout=10) < 0
         assert kept.clear() == 2
 
