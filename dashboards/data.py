@@ -14,7 +14,7 @@ DASHBOARD = Dashboard(
             [
                 graph(
                     "Statements",
-                    "Sent per second and service, transaction control not counted.",
+                    "Sent per second and service, without transaction control and readiness probes.",
                     "ops",
                     (rate("costlab_db_queries_total", "service"), "{{service}}"),
                     stacked=True,

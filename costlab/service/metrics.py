@@ -86,7 +86,9 @@ REPLICAS_EJECTED = Gauge(
 )
 
 # PostgreSQL
-DB_QUERIES = Counter("costlab_db_queries", "Statements sent to PostgreSQL, transaction control not counted.")
+DB_QUERIES = Counter(
+    "costlab_db_queries", "Statements sent to PostgreSQL, without transaction control and readiness probes."
+)
 
 # Flags
 FLAGS_REVISION = Gauge(

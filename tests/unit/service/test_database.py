@@ -42,6 +42,14 @@ def test_a_query_returns_its_rows_and_is_counted_once(open_database):
     assert queries() == before + 1
 
 
+def test_a_readiness_probe_is_not_counted_as_a_statement(open_database):
+    """It comes when the prober likes, an engine's health check too: a count per request must not depend on it."""
+    database = open_database()
+    before = queries()
+    database.ping()
+    assert queries() == before
+
+
 def test_a_statement_without_rows_returns_none_of_them(open_database):
     assert open_database().query("create temporary table t (a int)") == []
 
