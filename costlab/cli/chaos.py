@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from costlab.cli.options import AsJson, Target
 from costlab.cli.soak import soak
 from costlab.failure import Failure
 from costlab.lab import play as timed
@@ -20,8 +21,6 @@ from costlab.service.faults import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SE
 from costlab.stack import open_stack
 from costlab.stack.chaos import Chaos
 
-Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
 _SECONDS = {"": 1, "ms": 0.001, "s": 1, "m": 60, "h": 3600}
 # Where nothing means everything: an unset variable of a shell must not.

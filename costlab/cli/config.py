@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from costlab.cli.flags import AsJson, Target, by_name
+from costlab.cli.flags import by_name
+from costlab.cli.options import AsJson, Target
 from costlab.failure import Failure
 from costlab.stack import open_stack
 from costlab.stack.control import Control

@@ -8,13 +8,11 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from costlab.cli.options import AsJson, Target
 from costlab.failure import Failure
 from costlab.service.flags import Registry
 from costlab.stack import open_stack, restarting
 from costlab.stack.control import Control
-
-Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 commands = typer.Typer(help="Look at the knobs of a running stack and turn them.", no_args_is_help=True)
 

@@ -7,12 +7,12 @@ import typer
 from rich.console import Console
 
 from costlab.cli import results, run
+from costlab.cli.options import AsJson
 from costlab.lab import bill, price_sheet, report, result, table
 from costlab.lab.conclusion import DEFAULT_SHEET
 from costlab.lab.errors import LabError
 
 ResultFile = Annotated[Path, typer.Argument(metavar="RESULT", help="A result file, runs/DAY/TIME.json.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:

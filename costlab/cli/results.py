@@ -10,12 +10,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
-from costlab.lab import catalogue, comparison, result, tracker
+from costlab.cli.options import AsJson
+from costlab.lab import catalogue, comparison, generated, result, tracker
 from costlab.lab.errors import LabError
 
 ResultFile = Annotated[Path, typer.Argument(metavar="RESULT", help="A result file, runs/DAY/TIME.json.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-README = catalogue.ROOT / "README.md"
+ROOT = catalogue.ROOT
 
 
 def register(app: typer.Typer) -> None:
@@ -26,16 +26,19 @@ def register(app: typer.Typer) -> None:
 
 def days(
     mine: Annotated[bool, typer.Option("--mine", help="From runs/, what ran here, not from benchmarks/.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Refresh the table in the README, from benchmarks/.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Refresh the README's table and every lesson's outcome, from benchmarks/.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """The tracker: every day, what it said, its measured impact with its interval, the bill's change, the commit."""
     if write and mine:
-        raise typer.BadParameter("the README shows reference results only", param_hint="--mine")
+        raise typer.BadParameter("README and lessons show reference results only", param_hint="--mine")
     tracked = tracker.lines(result.RUNS, damaged=_told) if mine else tracker.lines()
     if write:
-        result.write_whole(README, tracker.refreshed(README.read_text(), tracker.markdown(tracked)))
-        typer.echo(README)
+        for file, text in list(generated.documents(tracked, ROOT)):
+            result.write_whole(file, text)
+            typer.echo(file)
         return
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(line) for line in tracked], indent=2, default=str))

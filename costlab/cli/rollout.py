@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from costlab.cli.chaos import seconds
-from costlab.cli.flags import AsJson, Target
+from costlab.cli.options import AsJson, Target
 from costlab.failure import Failure
 from costlab.lab.canary import Canary, Plan
 from costlab.lab.canary_judge import MIN_INTERVALS, PASS

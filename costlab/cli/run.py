@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from costlab.cli import run_all
+from costlab.cli.options import Target
 from costlab.lab import catalogue, experiment, noise, report, result, table
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import FlagValue
@@ -23,8 +24,6 @@ from costlab.stack import Stack, open_stack, seeing
 from costlab.stack.lock import alone_or_refused
 
 DEMO_DAY = "11"
-
-Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -34,7 +34,7 @@ def soak(
         bool | None, typer.Option("--wire/--no-wire", help="Break the wire too; where toxiproxy is found, if not said.")
     ] = None,
     target: Annotated[
-        str, typer.Option(help="A stack that is up, local or compose; without, a local one of its own.")
+        str, typer.Option(help="A stack that is up: local, compose, its URL; without, a local one of its own.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON at the end, and progress on stderr.")] = False,
 ) -> None:

@@ -17,12 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from costlab.cli.options import AsJson, Target
 from costlab.failure import Failure
 from costlab.stack import ROOT, ServiceStatus, doctor, open_stack, replicas, restarting
 from costlab.stack.chaos import Chaos
-
-Target = Annotated[str, typer.Option(help="Where the stack runs: local or compose.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -142,8 +142,9 @@ def _caveats(
     caveats += [f"guard broken: {line}" for line in guards.broken(counted)]
     if missing := guards.unseen(counted):
         caveats.append(f"this machine does not tell: {'; '.join(missing)}")
-    if any(block.repeated for block in blocks):
-        caveats.append(f"{sum(block.repeated for block in blocks)} blocks were still warming up and were repeated")
+    if repeated := sum(block.repeated for block in blocks):
+        still = "block was" if repeated == 1 else "blocks were"
+        caveats.append(f"{repeated} {still} still warming up and repeated")
     if not main.exact and statistics.resembles_its_neighbours([math.log(ratio) for ratio in main.ratios]):
         caveats.append("rounds resemble their neighbours, so the interval is narrower than it should be")
     if floors is None:

@@ -16,7 +16,6 @@ from costlab.lab.result import Result
 from costlab.lab.together import Outcome
 
 REFERENCE = catalogue.ROOT / "benchmarks"
-BEGIN, END = "<!-- days: `costlab days --write` -->", "<!-- /days -->"
 NOT_MEASURED = "not measured yet"
 
 
@@ -120,12 +119,3 @@ def markdown(tracked: Sequence[Line], root: Path = catalogue.ROOT) -> str:
         cells = (day, line.topic, linked, line.impact, line.p, line.bill, line.commit)
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
-
-
-def refreshed(text: str, table: str) -> str:
-    """``text`` with ``table`` between the two marks."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise LabError(f"README.md has no place for the tracker: it needs the lines {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"

@@ -321,7 +321,7 @@ CPU_SECONDS = Gauge(
 )
 MEMORY_BYTES = Gauge(
     "process_memory_usage_bytes",
-    "Memory of all processes of the service, as PSS.",
+    "Memory of all processes of the service, as PSS; looked at every 15 seconds.",
     multiprocess_mode="livemostrecent",
 )
 

@@ -9,9 +9,10 @@ stack.down()
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from costlab.failure import Failure
 
@@ -138,13 +139,15 @@ def open_stack(
     through_toxiproxy: bool = False,
     seeing: bool | None = None,
 ) -> Stack:
-    """The stack at ``target`` ("local" or "compose"), running or not.
+    """The stack at ``target``: "local" or "compose", running or not, or the URL of the gateway of one that runs.
 
     ``state`` is its folder (default: <COSTLAB_STATE or .costlab in the project>/<target>), ``port_base`` the port of
     its gateway, from which all other ports follow (default: COSTLAB_PORT_BASE, else 8080). ``through_toxiproxy``: as
     with COSTLAB_WIRE=on, its calls go through toxiproxy (wire.py). ``seeing``: whether a local stack that is
     started brings Prometheus, Grafana and Jaeger along where they are found (default: COSTLAB_SEEING, else not).
     """
+    if "://" in target:
+        return _behind(target, state, port_base, through_toxiproxy, seeing)
     environment = dict(os.environ)
     if port_base is not None:
         # Asked for explicitly: no single port out of the environment may lead elsewhere.
@@ -163,7 +166,22 @@ def open_stack(
         from costlab.stack.compose import ComposeStack
 
         return ComposeStack(folder, environment)
-    raise StackError(f"no target {target!r}; there are {' and '.join(TARGETS)}")
+    raise StackError(f"no target {target!r}; there are {', '.join(TARGETS)} and the URL of a gateway that runs")
+
+
+def _behind(url: str, *settings: Any) -> Stack:
+    """The running stack of this folder whose gateway is at ``url``: no other has its token, processes and database."""
+    asked = url.rstrip("/").replace("//localhost:", "//127.0.0.1:")
+    found = {}
+    for target in TARGETS:
+        with suppress(StackError):  # no Docker engine, for instance
+            stack = open_stack(target, *settings)
+            if any(service.pid for service in stack.status()):
+                found[stack.base_url()] = stack
+    if asked in found:
+        return found[asked]
+    there = f"; there is {' and '.join(found)}" if found else ": costlab up starts one"
+    raise NotUp(f"no stack of this project has its gateway at {url}{there}")
 
 
 def require_up(stack: Stack) -> None:

@@ -10,6 +10,7 @@ from costlab.lab import catalogue, environment, report, result, verdict
 from costlab.lab.errors import Interrupted
 from costlab.lab.probes import Probes
 from costlab.lab.session import Place, Wish, resume, run_day
+from costlab.stack import open_stack
 from costlab.stack.chaos import Chaos
 
 
@@ -62,6 +63,13 @@ def restarting_day(short_day):
 def quickly(day, stack, watcher, runs, stop=None):
     wish = Wish(quick=True, seed=1, generator="open-model")
     return run_day(day, wish, Place(stack, watcher, stop or threading.Event(), runs))
+
+
+def test_a_running_stack_is_found_by_the_url_of_its_gateway(stack):
+    """ "--target http://localhost:8080/" is "--target local" where that is its address."""
+    for url in (stack.base_url(), stack.base_url().replace("127.0.0.1", "localhost") + "/"):
+        found = open_stack(url, stack.folder)
+        assert (found.name, found.folder, found.base_url()) == ("local", stack.folder, stack.base_url())
 
 
 def test_queries_are_counted_exactly(stack, control, client):

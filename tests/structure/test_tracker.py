@@ -1,10 +1,8 @@
-"""The table of days in the README is what the stored results say."""
+"""The table of days in the README and the outcomes in the lessons are what the stored results say."""
 
-from costlab.lab import tracker
-from tests.structure.source import ROOT
+from costlab.lab import generated, tracker
 
 
-def test_the_table_in_the_readme_is_that_of_the_stored_results():
-    readme = (ROOT / "README.md").read_text()
-    said = "README.md differs from benchmarks/: run `costlab days --write`"
-    assert readme == tracker.refreshed(readme, tracker.markdown(tracker.lines())), said
+def test_readme_and_lessons_say_what_the_stored_results_say():
+    for file, text in generated.documents(tracker.lines()):
+        assert file.read_text() == text, f"{file.name} differs from benchmarks/: run `costlab days --write`"

@@ -5,13 +5,14 @@ import json
 import pytest
 
 from costlab.cli import results
-from costlab.lab import catalogue, result, tracker
+from costlab.lab import catalogue, generated, lesson, result, tracker, words
 from costlab.lab.conclusion import conclude
 from costlab.lab.errors import LabError
 from tests.unit.lab import synthetic
 from tests.unit.lab.test_cli import costlab  # noqa: F401 - a fixture
 
 DAY = catalogue.find("11")
+MARKS = "<!-- days: `costlab days --write` -->\nold\n<!-- /days -->"
 
 
 @pytest.fixture
@@ -75,15 +76,22 @@ def test_a_damaged_reference_is_an_error_and_a_damaged_run_is_told_of(put, tmp_p
     assert len(told) == 1
 
 
-def test_the_table_goes_between_its_marks_and_nothing_else_changes():
-    text = f"# a\n{tracker.BEGIN}\nold\n{tracker.END}\nb\n"
-    assert tracker.refreshed(text, "new") == f"# a\n{tracker.BEGIN}\nnew\n{tracker.END}\nb\n"
-    assert tracker.refreshed(tracker.refreshed(text, "new"), "new") == tracker.refreshed(text, "new")
+def test_what_is_generated_goes_between_its_marks_and_nothing_else_changes(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text(f"# a\n{MARKS}\nb\n")
+    written = generated.refreshed(file, "days", "new")
+    assert written == "# a\n<!-- days: `costlab days --write` -->\nnew\n<!-- /days -->\nb\n"
+    file.write_text(written)
+    assert generated.refreshed(file, "days", "new") == written
 
 
-def test_a_readme_without_the_marks_is_one_clear_error():
-    with pytest.raises(LabError, match=r"README\.md has no place for the tracker"):
-        tracker.refreshed("# a\n", "new")
+def test_a_document_without_the_marks_or_that_is_not_there_is_one_clear_error(tmp_path):
+    file = tmp_path / "README.md"
+    with pytest.raises(LabError, match=r"README\.md: cannot be read"):
+        generated.refreshed(file, "days", "new")
+    file.write_text("# a\n")
+    with pytest.raises(LabError, match=r"README\.md has no place for its days"):
+        generated.refreshed(file, "days", "new")
 
 
 def test_every_cell_stays_in_its_cell(put, tmp_path):
@@ -99,10 +107,31 @@ def test_days_prints_the_reference_results_and_with_mine_those_that_ran_here(put
     assert "-87.7 %" not in costlab("days").stdout
 
 
-def test_days_write_refreshes_the_readme(put, tmp_path, costlab, monkeypatch):  # noqa: F811
-    readme = tmp_path / "README.md"
-    readme.write_text(f"{tracker.BEGIN}\n{tracker.END}\n")
-    monkeypatch.setattr(results, "README", readme)
+def test_days_write_refreshes_readme_and_lessons(put, tmp_path, costlab, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    (tmp_path / "README.md").write_text(f"{MARKS}\n")
+    for day in catalogue.days():
+        lesson = tmp_path / "experiments" / day.slug / "README.md"
+        lesson.parent.mkdir(parents=True)
+        lesson.write_text(MARKS.replace("days: ", "outcome: ").replace("/days", "/outcome"))
     assert costlab("days", "--write").exit_code == 0
-    assert tracker.markdown(tracker.lines()) in readme.read_text()
+    assert tracker.markdown(tracker.lines()) in (tmp_path / "README.md").read_text()
+    assert "CONFIRMED" in (tmp_path / "experiments" / DAY.slug / "README.md").read_text()
     assert costlab("days", "--write", "--mine").exit_code == 2
+
+
+def test_a_lesson_says_verdict_prediction_every_figure_with_its_interval_bill_and_caveats(put, tmp_path):
+    put("1.json")
+    said = lesson.outcome(line(tmp_path), tmp_path / "experiments" / DAY.slug)
+    assert "**CONFIRMED (quick)**: with `ttl` database queries/request is lower." in said
+    assert "Predicted -17.0 %, measured -30.0 %" in said
+    stored = result.load(line(tmp_path).result)
+    for metric in stored.experiment.metrics():
+        assert f"| {words.title(metric)} |" in said
+    assert "| USD a month |" in said
+    assert all(f"- {caveat}." in said for caveat in stored.conclusion.caveats)
+    assert f"(../../runs/{DAY.slug}/1.json)" in said
+
+
+def test_a_lesson_of_a_day_that_nobody_has_measured_says_so(tmp_path):
+    assert lesson.outcome(line(tmp_path), tmp_path) == lesson.NOT_YET

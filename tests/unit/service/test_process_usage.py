@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from costlab.service import process_usage
-from costlab.service.process_usage import PAUSE_SECONDS, ProcessUsage
+from costlab.service.process_usage import MEMORY_SECONDS, PAUSE_SECONDS, ProcessUsage
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -44,7 +44,7 @@ def test_a_service_is_its_first_process_and_all_below_it(proc):
     assert usage() == (10, 1000 * 1024)
 
 
-def test_it_reads_once_a_second_at_most(proc):
+def test_it_reads_cpu_time_once_a_second_at_most_and_memory_less_often(proc):
     proc(10, TICKS, 100)
     watched = ProcessUsage(10, proc.folder)
     watched.record(50.0)
@@ -52,6 +52,8 @@ def test_it_reads_once_a_second_at_most(proc):
     watched.record(50.0 + PAUSE_SECONDS / 2)
     assert usage() == (1, 100 * 1024)
     watched.record(50.0 + PAUSE_SECONDS)
+    assert usage() == (2, 100 * 1024)
+    watched.record(50.0 + MEMORY_SECONDS)
     assert usage() == (2, 200 * 1024)
 
 

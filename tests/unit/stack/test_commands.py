@@ -73,7 +73,14 @@ def test_logs_of_a_stack_that_was_never_up_say_so():
 
 
 def test_a_target_that_does_not_exist_is_refused_with_those_that_do():
-    assert "no target 'moon'; there are local and compose" in str(run("up", "--target", "moon").exception)
+    refused = str(run("up", "--target", "moon").exception)
+    assert refused == "no target 'moon'; there are local, compose and the URL of a gateway that runs"
+
+
+def test_a_url_where_no_stack_of_ours_runs_is_refused_with_exit_code_3():
+    done = run("run", "11", "--target", "http://127.0.0.1:1")
+    assert isinstance(done.exception, NotUp)
+    assert str(done.exception).startswith("no stack of this project has its gateway at http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("arguments", [("top",), ("top", "--once", "--json"), ("trace", "4bf92f3577b34da6")])
