@@ -8,11 +8,13 @@ PROMETHEUS_MULTIPROC_DIR, and a scrape adds them up (metric_files.py says what b
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, multiprocess
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.openmetrics.exposition import ALLOWUTF8
 from prometheus_client.registry import REGISTRY, Collector
 
 from costlab.service import metric_files
@@ -348,6 +350,9 @@ def render(accept: str = "") -> tuple[bytes, str]:
     Prometheus text format for all others.
     """
     encode, content_type = choose_encoder(accept)
+    if not content_type.endswith(("escaping=dots", "escaping=values")):
+        # Names of metrics here need no escaping. Looked at letter by letter, in each sample, they took half the time.
+        encode = partial(encode, escaping=ALLOWUTF8)
     collector: Collector = REGISTRY
     if metric_files.folder() is not None:
         collector = multiprocess.MultiProcessCollector(None)
