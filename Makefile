@@ -1,12 +1,12 @@
 # The front door. Every target is one line; `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs doctor test test-compose test-dashboards test-traces chaos-soak lint bench-gateway bench-flags bench-telemetry bench-statistics dashboards lock clean
+.PHONY: help demo up down status logs doctor test test-compose test-dashboards test-dashboards-compose test-traces chaos-soak lint bench-gateway bench-flags bench-telemetry bench-statistics dashboards lock clean
 COSTLAB := .venv/bin/costlab
 PYTEST := .venv/bin/python -m pytest
 READY := .venv/.ready
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-23s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## two minutes: what is a cache worth? starts everything, measures, prints the verdict, stops everything
 	@$(COSTLAB) demo
@@ -34,6 +34,9 @@ test-compose: $(READY) ## the Compose stack on a real Docker engine
 
 test-dashboards: $(READY) ## every query of every panel, exemplars, k6, and each alert under its fault, by a real Prometheus (Debian package)
 	@COSTLAB_TEST_DASHBOARDS=1 $(PYTEST) tests/e2e/test_dashboards.py tests/e2e/test_alerts.py
+
+test-dashboards-compose: $(READY) ## the same queries of the Prometheus in the Compose stack, on a real Docker engine
+	@COSTLAB_TEST_COMPOSE=1 COSTLAB_TEST_DASHBOARDS=1 $(PYTEST) tests/compose/test_dashboards.py
 
 test-traces: $(READY) ## the trace of every route, as a real Jaeger has it (built first, in minutes, where there is none)
 	@infra/jaeger/install.sh && COSTLAB_TEST_TRACES=1 $(PYTEST) tests/e2e/test_traces.py
