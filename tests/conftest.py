@@ -40,9 +40,9 @@ class FixedFlags:
 # First, or xdist has looked for groups before there are any.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """For ``-n``: a file's tests stay in one process; those that share a stack are shared out over three.
+    """For ``-n``: a file's tests stay in one process; those that share a stack are in four groups.
 
-    A stack takes 6 s to start and 450 MB, and its tests mostly wait: effects, what breaks it, and the lab's runs.
+    Groups that come to the same process share its stack. "whole": files about the stack as a whole.
     """
     if not config.pluginmanager.hasplugin("xdist"):
         return
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "replicated_stack" in fixtures:
             group = "the replicated stack"
         elif "stack" in fixtures and "make" not in fixtures:  # which makes a stack for one test
-            kind = next((word for word in ("fault", "lab") if word in item.path.name), "effects")
+            kind = next((word for word in ("effects", "fault", "lab") if word in item.path.name), "whole")
             group = f"a stack: {kind}"
         item.add_marker(pytest.mark.xdist_group(group))
 
