@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from costlab.cli.options import AsJson, Target
+from costlab.cli.options import AsJson, Misused, Target, assignments
 from costlab.cli.soak import soak
-from costlab.failure import Failure
 from costlab.lab import play as timed
 from costlab.service.faults import DEFAULT_SECONDS, LONGEST_SECONDS, SHORTEST_SECONDS, Fault, Record, Registry
 from costlab.stack import open_stack
@@ -30,12 +29,6 @@ _NEVER_EMPTY = {
 }
 
 commands = typer.Typer(help="Break a running stack on purpose, see what is broken, get it back.", no_args_is_help=True)
-
-
-class ChaosUsage(Failure):
-    """A word of the command line that means nothing."""
-
-    exit_code = 2
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +72,7 @@ def add(
 ) -> None:
     """Make a fault; returns once it is in force everywhere it has to be. It ends by itself."""
     words = {"on": on, "edge": edge, "route": route, "rate": rate, "seed": seed}
-    document: dict[str, object] = {"fault": fault, "parameters": _assignments(parameters or ())}
+    document: dict[str, object] = {"fault": fault, "parameters": assignments(parameters or (), "ms=200")}
     record = Chaos(open_stack(target)).add(document | _given(words) | _ttl(fault, duration))
     if as_json:
         typer.echo(json.dumps(record.document(), indent=2))
@@ -189,7 +182,7 @@ def seconds(duration: str) -> float:
     """``90s``, ``1.5m`` or ``90`` in seconds."""
     found = _DURATION.fullmatch(duration)
     if found is None:
-        raise ChaosUsage(f"{duration!r} is no duration; allowed: 500ms, 30s, 5m, 1h")
+        raise Misused(f"{duration!r} is no duration; allowed: 500ms, 30s, 5m, 1h")
     return float(found[1]) * _SECONDS[found[2]]
 
 
@@ -197,7 +190,7 @@ def _lifetime(duration: str) -> float:
     """Seconds that a fault may last."""
     asked = seconds(duration)
     if not SHORTEST_SECONDS <= asked <= LONGEST_SECONDS:
-        raise ChaosUsage(f"--for cannot be {duration}; allowed: {SHORTEST_SECONDS:g}s to {LONGEST_SECONDS / 3600:g}h")
+        raise Misused(f"--for cannot be {duration}; allowed: {SHORTEST_SECONDS:g}s to {LONGEST_SECONDS / 3600:g}h")
     return asked
 
 
@@ -205,7 +198,7 @@ def _given(words: dict[str, str | None]) -> dict[str, str]:
     """Those of ``words`` that somebody has written."""
     for name, allowed in _NEVER_EMPTY.items():
         if words[name] == "":
-            raise ChaosUsage(f"--{name} is empty; allowed: {allowed}")
+            raise Misused(f"--{name} is empty; allowed: {allowed}")
     return {name: value for name, value in words.items() if value is not None}
 
 
@@ -213,20 +206,8 @@ def _ttl(fault: str, duration: str | None) -> dict[str, float]:
     if duration is None:
         return {}
     if any(each.name == fault and not each.lasts for each in Registry.load()):
-        raise ChaosUsage(f"{fault} takes no --for: it is over once it is done")
+        raise Misused(f"{fault} takes no --for: it is over once it is done")
     return {"ttl": _lifetime(duration)}
-
-
-def _assignments(texts: Sequence[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise ChaosUsage(f"{text!r} is not NAME=VALUE, for instance ms=200")
-        if name in found:
-            raise ChaosUsage(f"{name} is given twice; allowed: once")
-        found[name] = value
-    return found
 
 
 def _parameters(fault: Fault) -> Sequence[str]:

@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from costlab.cli.flags import by_name
-from costlab.cli.options import AsJson, Target
+from costlab.cli.options import AsJson, Target, assignments
 from costlab.failure import Failure
 from costlab.stack import open_stack
 from costlab.stack.control import Control
@@ -56,12 +55,12 @@ def get(target: Target = "local", as_json: AsJson = False) -> None:
 
 @commands.command("set")
 def set_fields(
-    assignments: Annotated[list[str], typer.Argument(help=f"{_EXAMPLE} ...", metavar="SERVICE.FIELD=VALUE...")],
+    given: Annotated[list[str], typer.Argument(help=f"{_EXAMPLE} ...", metavar="SERVICE.FIELD=VALUE...")],
     target: Target = "local",
     as_json: AsJson = False,
 ) -> None:
     """Change a document. It is refused as a whole when a value is not allowed, unless service.config_validation=off."""
-    _change(target, {name: _typed(text) for name, text in by_name(assignments, _EXAMPLE).items()}, as_json)
+    _change(target, {name: _typed(text) for name, text in assignments(given, _EXAMPLE).items()}, as_json)
 
 
 @commands.command("reset")

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from costlab.cli.options import AsJson, Target
+from costlab.cli.options import AsJson, Target, assignments
 from costlab.failure import Failure
 from costlab.service.flags import Registry
 from costlab.stack import open_stack, restarting
@@ -69,13 +69,11 @@ def _show(row: dict[str, object], console: Console) -> None:
 
 @commands.command("set")
 def set_flags(
-    assignments: Annotated[
-        list[str], typer.Argument(help="cache.strategy=ttl cache.ttl=5 ...", metavar="FLAG=VALUE...")
-    ],
+    given: Annotated[list[str], typer.Argument(help="cache.strategy=ttl cache.ttl=5 ...", metavar="FLAG=VALUE...")],
     target: Target = "local",
 ) -> None:
     """Set flags on the running stack; returns once every process has them. Those of kind restart restart services."""
-    _change(target, by_name(assignments))
+    _change(target, assignments(given, "cache.strategy=ttl"))
 
 
 @commands.command("reset")
@@ -85,19 +83,6 @@ def reset_flags(
 ) -> None:
     """Put flags back to their defaults; returns once every process has them."""
     _change(target, dict.fromkeys(names or [flag.name for flag in Registry.load()]))
-
-
-def by_name(assignments: list[str], example: str = "cache.strategy=ttl") -> dict[str, str]:
-    """The values of ``name=value`` by name, each of which may be given once."""
-    values: dict[str, str] = {}
-    for text in assignments:
-        name, separator, value = text.partition("=")
-        if not separator:
-            raise FlagError(f"{text!r} is not NAME=VALUE, for instance {example}")
-        if name in values:
-            raise FlagError(f"{name} is given twice, {values[name]!r} and {value!r}; give it once")
-        values[name] = value
-    return values
 
 
 def _change(target: str, changes: dict[str, str | None]) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from costlab.cli import run_all
-from costlab.cli.options import Target
+from costlab.cli.options import Misused, Target, assignments
 from costlab.lab import catalogue, experiment, noise, report, result, table
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import FlagValue
@@ -187,16 +187,11 @@ def _unfinished(day: str, path: Path | None) -> tuple[catalogue.Day, Path]:
     raise LabError(f"no run of {found.slug} in {result.RUNS / found.slug} is left unfinished")
 
 
-def _flags(assignments: list[str]) -> dict[str, FlagValue]:
+def _flags(given: list[str]) -> dict[str, FlagValue]:
     """The flags of --set, typed."""
-    given = dict(text.partition("=")[::2] for text in assignments)
-    if wrong := [text for text in assignments if "=" not in text]:
-        raise LabError(f"--set {wrong[0]} is not FLAG=VALUE, for instance cache.ttl=60")
-    if len(given) < len(assignments):
-        raise LabError("--set: a flag is given twice")
     try:
-        return Registry.load().parse(given)
-    except (UnknownFlag, BadFlagValue) as error:
+        return Registry.load().parse(assignments(given, "cache.ttl=60"))
+    except (Misused, UnknownFlag, BadFlagValue) as error:
         raise LabError(f"--set: {error}") from error
 
 

@@ -86,8 +86,8 @@ def test_a_wrong_command_line_ends_with_2(costlab, arguments):
     [
         (("--set", "cache.tll=60"), "--set: there is no flag 'cache.tll'"),
         (("--set", "cache.ttl=0"), "--set: cache.ttl cannot be '0'; allowed: 0.1 to 3600"),
-        (("--set", "cache.ttl"), "--set cache.ttl is not FLAG=VALUE"),
-        (("--set", "cache.ttl=1", "--set", "cache.ttl=2"), "--set: a flag is given twice"),
+        (("--set", "cache.ttl"), "--set: 'cache.ttl' is not NAME=VALUE, for instance"),
+        (("--set", "cache.ttl=1", "--set", "cache.ttl=2"), "--set: cache.ttl is given twice, '1' and '2'"),
         (("--generator", "wrk"), "--generator is 'wrk'; allowed: auto, k6, k6-docker, open-model"),
         (("--resume", "--quick", "--seed", "4"), "a run is resumed as it was begun: leave out --quick, --seed"),
         (("--resume",), "is left unfinished"),

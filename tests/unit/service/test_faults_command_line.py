@@ -39,7 +39,7 @@ def add(monkeypatch):
         (["kill", "--for", "10m"], "kill takes no --for: it is over once it is done"),
         (["terminate", "--for", "10m"], "terminate takes no --for"),
         (["restart", "--for", "10m"], "restart takes no --for"),
-        (["latency", "ms=200", "ms=900"], "ms is given twice; allowed: once"),
+        (["latency", "ms=200", "ms=900"], "ms is given twice, '200' and '900'; allowed: once"),
         (["latency", "--edge", ""], "--edge is empty; allowed: what the service calls, such as postgres"),
         (["latency", "--route", ""], "--route is empty; allowed: a route such as /users/{id}"),
         (["latency", "--rate", ""], "rate cannot be ''; allowed: 0 to 1"),

@@ -5,7 +5,6 @@ import threading
 import pytest
 from redis import Redis
 
-from costlab.cli.flags import FlagError, by_name
 from costlab.service.flags import REVISION, VALUES, BadFlagValue, Flags, FlagStore, Registry, UnknownFlag
 from tests.conditions import eventually
 
@@ -59,12 +58,6 @@ def test_a_number_is_written_as_in_json(registry, value):
 def test_a_number_is_read_back_as_python_writes_it(registry, value):
     parsed = registry.parse({"tracing.sample": value})["tracing.sample"]
     assert parsed == float(value) == registry.parse({"tracing.sample": str(parsed)})["tracing.sample"]
-
-
-def test_a_flag_is_given_once_at_the_command_line():
-    assert by_name(["cache.ttl=5", "cache.strategy=ttl"]) == {"cache.ttl": "5", "cache.strategy": "ttl"}
-    with pytest.raises(FlagError, match=r"cache\.ttl is given twice, '5' and '9'"):
-        by_name(["cache.ttl=5", "cache.strategy=ttl", "cache.ttl=9"])
 
 
 @pytest.mark.parametrize("value", ["-0.1", "1.01", "nan", "inf", "off"])

@@ -7,6 +7,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from costlab.cli import FILES, application
+from costlab.cli.options import Misused, assignments
 from costlab.stack import NotUp, StackError
 
 
@@ -81,6 +82,14 @@ def test_a_url_where_no_stack_of_ours_runs_is_refused_with_exit_code_3():
     done = run("run", "11", "--target", "http://127.0.0.1:1")
     assert isinstance(done.exception, NotUp)
     assert str(done.exception).startswith("no stack of this project has its gateway at http://127.0.0.1:1")
+
+
+def test_an_assignment_is_given_once_at_the_command_line():
+    assert assignments(["cache.ttl=5", "a=b=c"], "x=1") == {"cache.ttl": "5", "a": "b=c"}
+    with pytest.raises(Misused, match=r"cache\.ttl is given twice, '5' and '9'; allowed: once"):
+        assignments(["cache.ttl=5", "cache.strategy=ttl", "cache.ttl=9"], "x=1")
+    with pytest.raises(Misused, match=r"'cache\.ttl' is not NAME=VALUE, for instance x=1"):
+        assignments(["cache.ttl"], "x=1")
 
 
 @pytest.mark.parametrize("arguments", [("top",), ("top", "--once", "--json"), ("trace", "4bf92f3577b34da6")])
