@@ -55,7 +55,7 @@ def _table(stored: Result, conclusion: Conclusion) -> list[str]:
 def _cell(effect: Effect) -> str:
     after = words.figure(effect.metric, effect.after)
     if effect.ratio is None:
-        return after
+        return f"{after} ({refused})" if (refused := words.not_compared(effect)) else after
     return f"{after} ({words.change(effect.ratio)}: {words.span(effect)})"
 
 

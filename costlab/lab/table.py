@@ -51,17 +51,18 @@ def picture(result: Result) -> str:
 def before_and_after(result: Result, conclusion: Conclusion, variant: str) -> Table:
     """Every metric of ``variant`` beside the baseline's."""
     baseline = result.experiment.baseline
-    caption = "exactly counted figures: no test, the range over the rounds"
+    effects = [effect for effect in conclusion.effects if effect.variant == variant]
+    reasons = dict.fromkeys(effect.refused for effect in effects if words.not_compared(effect))
+    caption = "\n".join(["exactly counted figures: no test, the range over the rounds", *reasons])
     table = Table(box=box.SIMPLE_HEAD, caption=caption, caption_justify="left")
     table.add_column("", no_wrap=True)
     table.add_column(baseline, justify="right")
     table.add_column(variant, justify="right")
     table.add_column("change", justify="right")
     table.add_column("95 % interval", no_wrap=True)
-    for effect in conclusion.effects:
-        if effect.variant == variant:
-            primary = effect.metric == result.experiment.primary.metric
-            table.add_row(*_row(effect), style="bold" if primary else None)
+    for effect in effects:
+        primary = effect.metric == result.experiment.primary.metric
+        table.add_row(*_row(effect), style="bold" if primary else None)
     return table
 
 
@@ -71,7 +72,7 @@ def _row(effect: Effect) -> list[str]:
         words.figure(effect.metric, effect.before),
         words.figure(effect.metric, effect.after),
         words.change(effect.ratio),
-        words.span(effect) if effect.ratio is not None or effect.metric.endswith("_ms") else "",
+        words.span(effect) if effect.ratio is not None else words.not_compared(effect),
     ]
 
 

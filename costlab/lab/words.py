@@ -45,6 +45,11 @@ def span(effect: "Effect") -> str:
     return f"{100 * (effect.low - 1):+.1f} to {change(effect.high)}"
 
 
+def not_compared(effect: "Effect") -> str:
+    """That latencies are not, where the two variants fail at different rates; empty otherwise."""
+    return "not compared" if effect.refused and metrics.named(effect.metric).latency else ""
+
+
 def dollars(value: float | None, *, sign: bool = False) -> str:
     """USD with cents."""
     if value is None:
