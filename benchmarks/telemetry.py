@@ -1,9 +1,9 @@
 """What telemetry costs: all of it on, at 1/16 of the requests traced, against all of it off: ``make bench-telemetry``.
 
-Two stacks run side by side; one connection asks each in turn for users, products and histories, in blocks whose order
-is drawn anew each round. A figure is the CPU of all five services over the requests of a block, read from the
-scheduler's own count after a pause in which spans leave; the ratio is Hodges-Lehmann's over rounds with a 95 %
-bootstrap interval.
+Two stacks run side by side; one connection asks each in turn for users, products and histories, in bursts whose order
+is drawn anew each time: whatever else the machine does meets both alike. A figure is the CPU of all five services over
+the requests of a round, read from the scheduler's own count after a pause in which spans leave; the ratio is
+Hodges-Lehmann's over rounds with a 95 % bootstrap interval.
 
     on     metrics, exemplars, spans to a sink that answers, logs from info on; every service is scraped (OpenMetrics)
            once per SCRAPED_EVERY requests: Prometheus' five seconds at 100 requests a second
@@ -49,6 +49,7 @@ TARGET = 1.15
 SAMPLE = 1 / 16
 EXPORT_SECONDS = EXPORT_MS / 1000
 SCRAPED_EVERY = 500
+BURST = 20
 WARM_UP = 300
 USERS, PRODUCTS = 10_000, 200_000
 Round = dict[str, float]  # CPU microseconds per request, by "on" and "off"
@@ -63,17 +64,17 @@ class Contender:
     scraped: bool
     _asked: int = 0
 
-    def block(self, requests: int, order: random.Random) -> float:
-        """CPU microseconds per request, over all services."""
-        services = [psutil.Process(one.pid) for one in self.stack.status() if one.internal_port]
-        before = sum(map(cpu_seconds, services))
-        for _ in range(requests):
-            self.client.get(_path(order))
+    def ask(self, paths: Sequence[str]) -> None:
+        """One request after the other, and a scrape where it is due."""
+        for path in paths:
+            self.client.get(path)
             self._asked += 1
             if self.scraped and self._asked % SCRAPED_EVERY == 0:
                 _scrape(self.stack)
-        time.sleep(EXPORT_SECONDS + 0.1)
-        return (sum(map(cpu_seconds, services)) - before) / requests * 1e6
+
+    def cpu_seconds(self) -> float:
+        """What all services have used so far."""
+        return sum(cpu_seconds(psutil.Process(one.pid)) for one in self.stack.status() if one.internal_port)
 
 
 def main() -> int:
@@ -127,16 +128,18 @@ def _contender(name: str, folder: Path, environment: dict[str, str], sample: flo
 
 
 def _rounds(contenders: dict[str, Contender], rounds: int, requests: int) -> Iterator[Round]:
-    order = random.Random(SEED)  # noqa: S311 - an order of blocks and of requests, not a secret
+    order = random.Random(SEED)  # noqa: S311 - an order of bursts and of requests, not a secret
     for contender in contenders.values():
-        contender.block(WARM_UP, order)
+        contender.ask([_path(order) for _ in range(WARM_UP)])
     for number in range(rounds):
         print(f"  round {number + 1} of {rounds}", file=sys.stderr)
-        seed = order.random()
-        yield {
-            name: contenders[name].block(requests, random.Random(seed))  # noqa: S311 - both are asked the same
-            for name in order.sample(list(contenders), len(contenders))
-        }
+        before = {name: contender.cpu_seconds() for name, contender in contenders.items()}
+        for first in range(0, requests, BURST):
+            paths = [_path(order) for _ in range(min(BURST, requests - first))]  # both are asked the same
+            for name in order.sample(list(contenders), len(contenders)):
+                contenders[name].ask(paths)
+        time.sleep(EXPORT_SECONDS + 0.1)
+        yield {name: (one.cpu_seconds() - before[name]) / requests * 1e6 for name, one in contenders.items()}
 
 
 def _path(order: random.Random) -> str:
@@ -158,7 +161,7 @@ def _counts(stack: Stack) -> bool:
 
 
 def result(rounds: Sequence[Round], requests: int, exported: dict) -> dict:
-    """What the blocks say, held against the target."""
+    """What the rounds say, held against the target."""
     logs = [math.log(one["on"] / one["off"]) for one in rounds]
     low, high = map(math.exp, interval(logs, SEED))
     ratio = {"estimate": math.exp(hodges_lehmann(logs)), "low": low, "high": high}
@@ -166,7 +169,7 @@ def result(rounds: Sequence[Round], requests: int, exported: dict) -> dict:
         "seed": SEED,
         "target": TARGET,
         "sample": SAMPLE,
-        "requests_per_block": requests,
+        "requests_per_round": requests,
         "ratio": ratio | {"verdict": verdict(ratio, TARGET)},
         "cpu_us": {name: hodges_lehmann([one[name] for one in rounds]) for name in ("on", "off")},
         "exported": exported,
@@ -183,7 +186,7 @@ def table(result: dict) -> str:
             f"CPU of a request over all services, µs: {cpu['on']:.0f} with telemetry, {cpu['off']:.0f} without",
             f"with / without: {ratio['estimate']:.3f} (95 %: {ratio['low']:.3f} to {ratio['high']:.3f}), "
             f"target ≤ {result['target']:g} {said}",
-            f"{len(result['rounds'])} rounds of {result['requests_per_block']} requests, one in "
+            f"{len(result['rounds'])} rounds of {result['requests_per_round']} requests, one in "
             f"{1 / result['sample']:.0f} traced; {exported['exports']} exports of {exported['bytes'] // 1024} KiB",
         ]
     )
@@ -192,8 +195,8 @@ def table(result: dict) -> str:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench-telemetry", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=500, help="requests per block")
-    parser.add_argument("--json", action="store_true", help="print every figure, also of each block")
+    parser.add_argument("--requests", type=int, default=500, help="of each stack, per round")
+    parser.add_argument("--json", action="store_true", help="print every figure, also of each round")
     parser.add_argument("--save", action="store_true", help="keep it in benchmarks/telemetry/, for documents to cite")
     options = parser.parse_args()
     if options.rounds < 2 or options.requests < 10:
