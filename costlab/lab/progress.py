@@ -70,7 +70,7 @@ class Progress:
         self._blocks.append(block)
         self._share = 1.0
         self._took.append(self._clock() - self._started)
-        self._console.print(f"block {self._place}/{self._total}  {self._line(block)}", highlight=False)
+        self._console.print(f"block {self._place}/{self._total}  {self._line(block)}", highlight=False, soft_wrap=True)
 
     def seconds_left(self) -> float:
         """By what the blocks have taken, restarts and repeats included; before the first ends, by their lengths."""
@@ -79,7 +79,7 @@ class Progress:
 
     def said(self, text: str) -> None:
         """Something a person should know."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def _line(self, block: Block) -> str:
         figures = " · ".join(self._figures([block]))

@@ -71,3 +71,14 @@ def test_the_current_block_its_phase_and_live_figures_are_shown(progress):
     assert "ttl, measuring: 120 answered, 3 failed" in text
     assert "off so far: queries/request 1.00 · p50 9.99 ms" in text
     assert "left" in text
+
+
+def test_a_block_is_one_line_however_narrow_the_page():
+    """A log file counts as 80 columns wide; a line of it is a block, for whoever greps."""
+    console = Console(file=io.StringIO(), width=40)
+    made = Progress(console)
+    made.begun(synthetic.day_11(), synthetic.day_11().quick)
+    made.started(1, 8, Planned(1, "off", 1))
+    made.finished(synthetic.block(1, "off"))
+    made.said("noise floor " + 20 * "word ")
+    assert len(console.file.getvalue().splitlines()) == 2
