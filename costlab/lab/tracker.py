@@ -5,11 +5,12 @@ Verdicts are those of several days reported together (together.py): of eight day
 proven in every third table.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from costlab.lab import catalogue, experiment, result, together, words
+from costlab.lab import catalogue, experiment, noise, result, together, words
 from costlab.lab.effect import Effect
 from costlab.lab.errors import LabError
 from costlab.lab.result import Result
@@ -65,6 +66,19 @@ def reference(folder: Path, damaged: Callable[[LabError], None] = _refuse) -> tu
 def whole(stored: Result) -> bool:
     """Whether it has the rounds that its day declares: neither a quick form nor a full one cut short by --rounds."""
     return not stored.quick and stored.form.count >= stored.experiment.rounds.count
+
+
+def twins(folder: Path = REFERENCE / noise.FOLDER) -> str:
+    """In a sentence: what the stored A/A runs said, of a day's baseline against itself on a real stack."""
+    stored = [result.load(path) for path in sorted(folder.glob("*/*.json"))]
+    said = Counter(one.conclusion.verdict.word for one in stored if one.twins and one.conclusion is not None)
+    if not said:
+        return "No A/A run is stored."
+    return (
+        f"Of {said.total()} A/A runs on a real stack, a day's baseline against itself, {said['CONFIRMED'] or 'none'} "
+        f"ended CONFIRMED, {said['REFUTED']} REFUTED (no change that matters) and {said['INCONCLUSIVE']} INCONCLUSIVE: "
+        f"[all of them]({folder.relative_to(REFERENCE.parent).as_posix()})."
+    )
 
 
 def _line(day: catalogue.Day, found: tuple[Path, Result] | None, said: together.Line | None) -> Line:

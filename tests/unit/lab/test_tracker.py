@@ -79,19 +79,19 @@ def test_a_damaged_reference_is_an_error_and_a_damaged_run_is_told_of(put, tmp_p
 def test_what_is_generated_goes_between_its_marks_and_nothing_else_changes(tmp_path):
     file = tmp_path / "README.md"
     file.write_text(f"# a\n{MARKS}\nb\n")
-    written = generated.refreshed(file, "days", "new")
+    written = generated.refreshed(file, {"days": "new"})
     assert written == "# a\n<!-- days: `costlab days --write` -->\nnew\n<!-- /days -->\nb\n"
     file.write_text(written)
-    assert generated.refreshed(file, "days", "new") == written
+    assert generated.refreshed(file, {"days": "new"}) == written
 
 
 def test_a_document_without_the_marks_or_that_is_not_there_is_one_clear_error(tmp_path):
     file = tmp_path / "README.md"
     with pytest.raises(LabError, match=r"README\.md: cannot be read"):
-        generated.refreshed(file, "days", "new")
+        generated.refreshed(file, {"days": "new"})
     file.write_text("# a\n")
     with pytest.raises(LabError, match=r"README\.md has no place for its days"):
-        generated.refreshed(file, "days", "new")
+        generated.refreshed(file, {"days": "new"})
 
 
 def test_every_cell_stays_in_its_cell(put, tmp_path):
@@ -109,7 +109,7 @@ def test_days_prints_the_reference_results_and_with_mine_those_that_ran_here(put
 
 def test_days_write_refreshes_readme_and_lessons(put, tmp_path, costlab, monkeypatch):  # noqa: F811
     monkeypatch.setattr(results, "ROOT", tmp_path)
-    (tmp_path / "README.md").write_text(f"{MARKS}\n")
+    (tmp_path / "README.md").write_text(f"{MARKS}\n{MARKS.replace('days:', 'noise:').replace('/days', '/noise')}\n")
     for day in catalogue.days():
         lesson = tmp_path / "experiments" / day.slug / "README.md"
         lesson.parent.mkdir(parents=True)
@@ -135,3 +135,16 @@ def test_a_lesson_says_verdict_prediction_every_figure_with_its_interval_bill_an
 
 def test_a_lesson_of_a_day_that_nobody_has_measured_says_so(tmp_path):
     assert lesson.outcome(line(tmp_path), tmp_path) == lesson.NOT_YET
+
+
+def test_stored_aa_runs_are_counted_by_their_verdicts(tmp_path, monkeypatch):
+    monkeypatch.setattr(tracker, "REFERENCE", tmp_path / "benchmarks")
+    folder = tmp_path / "benchmarks" / "noise"
+    assert tracker.twins(folder) == "No A/A run is stored."
+    for number, queries in enumerate((1000, 1000, 500)):
+        blocks = synthetic.rounds(3, ttl={"queries": queries})
+        made = synthetic.result(blocks, conclude(synthetic.day_11(), blocks, 7, quick=False), quick=False)
+        result.save(made.model_copy(update={"twins": True}), folder / DAY.slug / f"{number}.json")
+    assert "Of 3 A/A runs" in tracker.twins(folder)
+    assert "1 ended CONFIRMED, 2 REFUTED (no change that matters) and 0 INCONCLUSIVE" in tracker.twins(folder)
+    assert "(benchmarks/noise)" in tracker.twins(folder)
