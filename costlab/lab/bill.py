@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from costlab.lab import metrics, pricing, statistics
 from costlab.lab.block import Block
@@ -33,7 +33,11 @@ class VariantBill(Closed):
 
 
 class Difference(Closed):
-    """A variant's bill less the baseline's. ``break_even``: requests per user and day at which it is nought."""
+    """A variant's bill less the baseline's. ``break_even``: requests per user and day at which it is nought.
+
+    ``cheaper_above``: whether the variant is the cheaper one just above that, or anywhere where there is no such.
+    ``turns``: where it is nought again, beyond.
+    """
 
     usd: float
     low: float | None
@@ -41,6 +45,7 @@ class Difference(Closed):
     in_steps_usd: float
     break_even: float | None
     cheaper_above: bool
+    turns: list[float] = Field(default_factory=list)
 
 
 class Sensitivity(Closed):
@@ -188,14 +193,16 @@ def _difference(
     usd = float(pricing.total(after, sheet, given) - pricing.total(before, sheet, given))
     drawn = pricing.total(after_draws, sheet, given) - pricing.total(before_draws, sheet, given)
     low, high = _interval(usd, drawn, rounds)
-    busy = _with(given, requests_per_user=1e6)
+    crossed = pricing.break_evens(before, after, sheet, given)
+    busy = _with(given, requests_per_user=1.001 * crossed[0] if crossed else 1e6)
     return Difference(
         usd=usd,
         low=low,
         high=high,
         in_steps_usd=pricing.in_steps(after, sheet, given) - pricing.in_steps(before, sheet, given),
-        break_even=pricing.break_even(before, after, sheet, given),
+        break_even=crossed[0] if crossed else None,
         cheaper_above=bool(pricing.total(after, sheet, busy) < pricing.total(before, sheet, busy)),
+        turns=crossed[1:],
     )
 
 
@@ -229,7 +236,8 @@ def break_even_words(difference: Difference) -> str:
     if difference.break_even is None:
         return "cheaper at any traffic" if difference.cheaper_above else "dearer at any traffic up to R = 1,000,000"
     side = "above" if difference.cheaper_above else "below"
-    return f"cheaper {side} R = {difference.break_even:,.0f} requests per user and day"
+    again = "".join(f", and the other way round from R = {at:,.0f} on" for at in difference.turns)
+    return f"cheaper {side} R = {difference.break_even:,.0f} requests per user and day{again}"
 
 
 def changes(original: Assumptions, overrides: Mapping[str, float | None]) -> Assumptions:

@@ -5,16 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from costlab.lab import guards, metrics, statistics, words
+from costlab.lab import guards, metrics, recovery, statistics, words
 from costlab.lab.bill import Bill, Difference, bill, break_even_words
 from costlab.lab.block import Block
-from costlab.lab.effect import Effect, effect
+from costlab.lab.effect import Effect, effect, error_rates_differ, paired
 from costlab.lab.experiment import Experiment
 from costlab.lab.price_sheet import PRICES, load_assumptions
 from costlab.lab.toml_file import Closed
 from costlab.lab.verdict import Verdict, decide
 
 DEFAULT_SHEET = "aws-fargate"
+THE_BILL = "the bill"  # among what is unclear: it divides by successful requests
 
 
 class Conclusion(Closed):
@@ -57,11 +58,11 @@ def conclude(
     main = next(e for e in effects if (e.metric, e.variant) == (primary.metric, primary.variant))
     month = bill(experiment, blocks, DEFAULT_SHEET, load_assumptions(prices), seed, prices)
     # Another variant may be spoilt without spoiling these two; its broken guards are among the caveats.
-    spoilt = guards.spoilt([block for block in counted if block.variant in (experiment.baseline, primary.variant)])
+    spoilt = guards.spoilt([block for block in counted if block.variant in _deciding(experiment)])
     own = [one for one in effects if one.variant == primary.variant]
     better, worse, unclear = _sides(own, _edges(experiment, floors or {}), spoilt)
-    if month is not None and spoilt:
-        unclear.append("the bill")
+    if month is not None and (spoilt or error_rates_differ(experiment, paired(blocks, *_deciding(experiment)))):
+        unclear.append(THE_BILL)
     elif month is not None:
         side = _bill_side(month.differences[primary.variant])
         (better if side < 0 else worse if side > 0 else []).append(_bill_words(month.differences[primary.variant]))
@@ -74,6 +75,11 @@ def conclude(
         unclear=unclear,
         caveats=_caveats(experiment, blocks, quick, main, floors),
     )
+
+
+def _deciding(experiment: Experiment) -> tuple[str, str]:
+    """The two variants of which the verdict is."""
+    return experiment.baseline, experiment.primary.variant
 
 
 def _edges(experiment: Experiment, floors: Mapping[str, float]) -> dict[str, float]:
@@ -90,15 +96,17 @@ def _sides(
     better, worse, unclear = [], [], []
     for one in effects:
         metric = metrics.named(one.metric)
+        moved = f"({words.figure(one.metric, one.before)} to {words.figure(one.metric, one.after)})"
         if one.ratio is None:
+            if not words.not_compared(one) and None not in (one.before, one.after) and one.before != one.after:
+                unclear.append(f"{metric.label} {moved}")
             continue
         went = "unclear" if spoilt and not one.exact else _went(one, 1 + edges[one.metric])
         if went == "unclear":
             unclear.append(metric.label)
         elif went != "nowhere":
-            line = f"{metric.label} {words.change(one.ratio)} ({words.figure(one.metric, one.before)} to "
             side = better if went == metric.better else worse
-            side.append(f"{line}{words.figure(one.metric, one.after)})")
+            side.append(f"{metric.label} {words.change(one.ratio)} {moved}")
     return better, worse, unclear
 
 
@@ -142,6 +150,9 @@ def _caveats(
     caveats += [f"guard broken: {line}" for line in guards.broken(counted)]
     if missing := guards.unseen(counted):
         caveats.append(f"this machine does not tell: {'; '.join(missing)}")
+    ill = sum(recovery.cut_off(block.series, block.faults, block.seconds) for block in counted)
+    if ill and "recovery_seconds" in experiment.metrics():
+        caveats.append(f"{ill} of {len(counted)} blocks ended before all was well: their recovery is a lower bound")
     if repeated := sum(block.repeated for block in blocks):
         still = "block was" if repeated == 1 else "blocks were"
         caveats.append(f"{repeated} {still} still warming up and repeated")

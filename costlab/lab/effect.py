@@ -40,7 +40,8 @@ def effect(experiment: Experiment, blocks: Sequence[Block], name: str, variant: 
     before = overall(metric, [pair[0] for pair in pairs], without[0])
     after = overall(metric, [pair[1] for pair in pairs], without[1])
     ratios = [ratio for b, a in read if (ratio := _ratio(b, a, metric.exact and bool(before))) is not None]
-    refused = _refusal(experiment, metric, pairs)
+    refused = error_rates_differ(experiment, pairs) if metric.latency else ""
+    refused = f"{refused}, so latencies are not compared" if refused else ""
     if not refused and len(ratios) < len(read) and before is not None and after is not None:
         refused = "a figure is zero, so there is no ratio"
     elif not refused and len(ratios) < len(read):
@@ -113,10 +114,9 @@ def failed(blocks: Sequence[Block]) -> float:
     return 1 - sum(block.succeeded for block in blocks) / planned if planned else 0.0
 
 
-def _refusal(experiment: Experiment, metric: metrics.Metric, pairs: Sequence[tuple[Block, Block]]) -> str:
-    """Variants whose error rates differ are not compared on latency: failing fast would count as being fast."""
+def error_rates_differ(experiment: Experiment, pairs: Sequence[tuple[Block, Block]]) -> str:
+    """That they do, or nothing. Failing fast would count as being fast, and failing often as being cheap."""
     before, after = failed([pair[0] for pair in pairs]), failed([pair[1] for pair in pairs])
-    if metric.latency and abs(after - before) > experiment.guards.failed_difference:
-        rates = f"{words.percent(before)} before, {words.percent(after)} after"
-        return f"error rates differ ({rates}), so latencies are not compared"
-    return ""
+    if abs(after - before) <= experiment.guards.failed_difference:
+        return ""
+    return f"error rates differ ({words.percent(before)} before, {words.percent(after)} after)"

@@ -140,18 +140,19 @@ def in_steps(measured: Measured, sheet: Sheet, given: Assumptions) -> float:
     return float(total(measured, sheet, given)) + extra
 
 
-def break_even(before: Measured, after: Measured, sheet: Sheet, given: Assumptions) -> float | None:
-    """Requests per user and day at which both cost the same, between 0.1 and 1,000,000; None if there is no such."""
+def break_evens(before: Measured, after: Measured, sheet: Sheet, given: Assumptions) -> list[float]:
+    """Requests per user and day at which both cost the same, between 0.1 and 1,000,000.
+
+    There is one at most, unless bytes that are free up to a bound bend the line.
+    """
 
     def difference(requests: float) -> float:
         busy = given.model_copy(update={"requests_per_user": requests})
         return float(total(after, sheet, busy)) - float(total(before, sheet, busy))
 
     grid = [10**exponent for exponent in np.arange(-1, 6.01, 0.1)]
-    for low, high in itertools.pairwise(grid):
-        if difference(low) * difference(high) <= 0 and difference(low) != difference(high):
-            return _bisect(difference, low, high)
-    return None
+    crossed = [pair for pair in itertools.pairwise(grid) if (difference(pair[0]) <= 0) != (difference(pair[1]) <= 0)]
+    return [_bisect(difference, low, high) for low, high in crossed]
 
 
 def _bisect(function, low: float, high: float) -> float:

@@ -33,6 +33,12 @@ def seconds(series: Sequence[Second], faults: Sequence[FaultSeen], length: float
     return max(0.0, length - ended)
 
 
+def cut_off(series: Sequence[Second], faults: Sequence[FaultSeen], length: float) -> bool:
+    """Whether the block ended before it was well again, so that its seconds are a lower bound."""
+    found = seconds(series, faults, length)
+    return found is not None and found >= length - max(fault.until for fault in faults)
+
+
 def _well(second: Second, limit: float) -> bool:
     answered = second.p50_ms is not None and second.p50_ms <= limit
     return answered and second.failed <= FAILED * second.requests

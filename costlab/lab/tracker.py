@@ -5,12 +5,12 @@ Verdicts are those of several days reported together (together.py): of eight day
 proven in every third table.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from costlab.lab import catalogue, experiment, noise, result, together, words
+from costlab.lab.conclusion import THE_BILL
 from costlab.lab.effect import Effect
 from costlab.lab.errors import LabError
 from costlab.lab.result import Result
@@ -69,16 +69,27 @@ def whole(stored: Result) -> bool:
 
 
 def twins(folder: Path = REFERENCE / noise.FOLDER) -> str:
-    """In a sentence: what the stored A/A runs said, of a day's baseline against itself on a real stack."""
+    """In a sentence: what the stored A/A runs found, of a day's baseline against itself on a real stack."""
     stored = [result.load(path) for path in sorted(folder.glob("*/*.json"))]
-    said = Counter(one.conclusion.verdict.word for one in stored if one.twins and one.conclusion is not None)
-    if not said:
+    whole = [one for one in stored if one.twins and one.status == "complete" and not noise.spoilt(one)]
+    if not whole:
         return "No A/A run is stored."
+    found = [
+        (one, one.conclusion.effect(one.experiment.primary.metric, one.experiment.primary.variant)) for one in whole
+    ]
+    false = sum(_beyond(effect, 1 + one.experiment.primary.threshold()) for one, effect in found)
+    unclear = sum(one.conclusion.verdict.word == "INCONCLUSIVE" for one in whole)
+    counted = sum(effect.exact for _, effect in found)
     return (
-        f"Of {said.total()} A/A runs on a real stack, a day's baseline against itself, {said['CONFIRMED'] or 'none'} "
-        f"ended CONFIRMED, {said['REFUTED']} REFUTED (no change that matters) and {said['INCONCLUSIVE']} INCONCLUSIVE: "
-        f"[all of them]({folder.relative_to(REFERENCE.parent).as_posix()})."
+        f"Of {len(whole)} A/A runs on a real stack, a day's baseline against itself, {false or 'none'} found a "
+        f"difference that the day would call one, {unclear} could not tell, and in {counted} the figure is counted, so "
+        f"chance has no part in it: [all of them]({folder.relative_to(REFERENCE.parent).as_posix()})."
     )
+
+
+def _beyond(effect: Effect, edge: float) -> bool:
+    """Either way: of two that are the same, each is false."""
+    return effect.low is not None and effect.high is not None and (effect.low > edge or effect.high < 1 / edge)
 
 
 def _line(day: catalogue.Day, found: tuple[Path, Result] | None, said: together.Line | None) -> Line:
@@ -114,6 +125,8 @@ def _bill(stored: Result, variant: str) -> str:
     bill = stored.conclusion.bill
     if bill is None:
         return "-"
+    if THE_BILL in stored.conclusion.unclear:
+        return "not clear"
     difference = bill.differences[variant]
     span = words.dollar_span(difference.low, difference.high, sign=True)
     return f"{words.dollars(difference.usd, sign=True)} ({span})"

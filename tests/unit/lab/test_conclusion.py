@@ -131,4 +131,7 @@ def test_day_12_compares_no_latencies_of_variants_that_fail_at_different_rates_a
     assert "error rates differ" in made.effect("p50_ms", "breaker").refused
     assert made.effect(day.primary.metric, day.primary.variant).ratio is not None
     assert "spoilt" not in made.verdict.reason
+    # Whoever fails more often divides less work by fewer successes.
+    assert "the bill" in made.unclear
+    assert not any("USD" in line for line in (*made.brings, *made.costs))
     assert effect(day, blocks, "timely_per_second", "breaker", 7).p is not None

@@ -4,7 +4,7 @@ import pytest
 
 from costlab.lab import metrics
 from costlab.lab.block import FaultSeen, Orders, Second
-from costlab.lab.recovery import seconds
+from costlab.lab.recovery import cut_off, seconds
 from tests.unit.lab import synthetic
 
 
@@ -99,6 +99,12 @@ def fault(at, until):
 )
 def test_recovery_counts_from_the_end_of_the_fault_to_the_first_of_three_good_seconds(states, expected):
     assert seconds(series(states), [fault(4, 9)], len(states)) == expected
+
+
+def test_a_block_that_ends_before_it_is_well_has_a_lower_bound():
+    for states, cut in (("wwwwfffffffff", True), ("wwwwfffffffww", True), ("wwwwffffffwww", False)):
+        assert cut_off(series(states), [fault(4, 9)], len(states)) == cut
+    assert not cut_off(series("wwww"), [], 4)
 
 
 def test_with_several_faults_the_last_one_counts():

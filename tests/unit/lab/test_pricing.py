@@ -106,13 +106,29 @@ def test_every_replica_takes_whole_steps():
 def test_the_break_even_is_where_both_cost_the_same():
     cheap = Measured({"gateway": 0.002}, 0.5, 0.001, 2_000.0, 0.0, redis=True)
     dear = Measured({"gateway": 0.005}, 0.5, 0.001, 2_000.0, 0.0, redis=False)
-    at = pricing.break_even(dear, cheap, SHEET, GIVEN)
+    [at] = pricing.break_evens(dear, cheap, SHEET, GIVEN)
     # 11.68 USD for the node against 0.003 s of CPU: R/100 x 46.296 x 0.003 / 0.6 x 730 x 0.04048 each month.
     assert at == pytest.approx(100 * 11.68 / (46.2963 * 0.003 / 0.6 * 730 * 0.04048), rel=1e-4)
 
 
 def test_a_variant_that_only_adds_cost_never_breaks_even():
-    assert pricing.break_even(USED, Measured({"g": 0.006}, 0.6, 0.001, 2_000.0, 0.0, True), SHEET, GIVEN) is None
+    assert pricing.break_evens(USED, Measured({"g": 0.006}, 0.6, 0.001, 2_000.0, 0.0, True), SHEET, GIVEN) == []
+
+
+def test_bytes_that_are_free_at_first_can_make_a_variant_cheaper_in_between_only():
+    """It spares CPU and sends more bytes, for more memory: too little to pay for at first, too many bytes later."""
+    lean = Measured({"gateway": 0.010}, 0.5, 0.0, 1_000.0, 0.0, redis=False)
+    rich = Measured({"gateway": 0.005}, 0.5 + 1.54, 0.0, 6_000.0, 0.0, redis=False)
+    first, second = pricing.break_evens(lean, rich, SHEET, GIVEN)
+    for requests, cheaper in ((first / 1.05, False), ((first + second) / 2, True), (second * 1.05, False)):
+        given = GIVEN.model_copy(update={"requests_per_user": requests})
+        assert (pricing.total(rich, SHEET, given) < pricing.total(lean, SHEET, given)) == cheaper
+    spoken = bill.Difference(
+        usd=1, low=None, high=None, in_steps_usd=1, break_even=first, cheaper_above=True, turns=[second]
+    )
+    said = bill.break_even_words(spoken)
+    assert said.startswith(f"cheaper above R = {first:,.0f} requests")
+    assert said.endswith(f"the other way round from R = {second:,.0f} on")
 
 
 def month(blocks, sheet="aws-fargate", given=GIVEN):
