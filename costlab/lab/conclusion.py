@@ -98,7 +98,8 @@ def _sides(
         metric = metrics.named(one.metric)
         moved = f"({words.figure(one.metric, one.before)} to {words.figure(one.metric, one.after)})"
         if one.ratio is None:
-            if not words.not_compared(one) and None not in (one.before, one.after) and one.before != one.after:
+            # Without a ratio because a single round has a nought; what the baseline has none of is in the table.
+            if one.before and one.after and not words.not_compared(one):
                 unclear.append(f"{metric.label} {moved}")
             continue
         went = "unclear" if spoilt and not one.exact else _went(one, 1 + edges[one.metric])
