@@ -38,7 +38,7 @@ DASHBOARD = Dashboard(
                     "Faults",
                     "Active ones.",
                     "short",
-                    ("sum(costlab_faults_active) or vector(0)", "active"),
+                    ("sum(max by (target, fault, edge) (costlab_faults_active)) or vector(0)", "active"),
                     base="blue",
                 ),
             ],

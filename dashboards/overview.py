@@ -4,6 +4,9 @@ from dashboards.grafana import Dashboard, Row, graph, number, quantile, rate, wo
 
 _SECONDS = "http_server_request_duration_seconds"
 _CALLS = "http_client_request_duration_seconds"
+# A container that is gone has no address in DNS, and so no "up" that could be 0.
+_KNOWN = 'max_over_time(count by (service) (up{job="costlab"})[15m:15s])'
+_UP = 'count by (service) (up{job="costlab"} == 1)'
 
 DASHBOARD = Dashboard(
     "overview",
@@ -38,16 +41,16 @@ DASHBOARD = Dashboard(
                 ),
                 number(
                     "Instances away",
-                    "Instances of services that do not answer Prometheus.",
+                    "Instances that do not answer Prometheus, of the most that each service had within 15 minutes.",
                     "short",
-                    ('count(up{job="costlab"} == 0) or vector(0)', "away"),
+                    (f"sum({_KNOWN} - ({_UP} or 0 * {_KNOWN})) or vector(0)", "away"),
                     steps=[(1, "red")],
                 ),
                 number(
                     "Faults made on purpose",
                     "Faults that are active; `costlab chaos status` names them, `costlab chaos clear` ends them.",
                     "short",
-                    ("sum(costlab_faults_active) or vector(0)", "active"),
+                    ("sum(max by (target, fault, edge) (costlab_faults_active)) or vector(0)", "active"),
                     steps=[(1, "purple")],
                 ),
                 number(

@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import tempfile
+from pathlib import Path
 
 # prometheus-client decides at import whether it runs in multiprocess mode, so this comes before all else. What a killed
 # predecessor left in the folder would be counted as if its processes were alive.
@@ -16,6 +17,23 @@ _metrics = os.environ.setdefault(
 )
 shutil.rmtree(_metrics, ignore_errors=True)
 os.makedirs(_metrics)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+# A master that was killed could not remove its own; without this a service that is killed again and again fills a disk.
+for _left in Path(tempfile.gettempdir()).glob("costlab-*"):
+    _pid = _left.name.removeprefix("costlab-")
+    if _pid.isdecimal() and not _lives(_pid):
+        shutil.rmtree(_left, ignore_errors=True)
 
 from costlab.service import fork_sharing, lifecycle, restart_flags
 from costlab.service.settings import ServerSettings, load

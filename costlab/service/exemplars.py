@@ -3,14 +3,15 @@
     http_server_request_duration_seconds_bucket{...,le="0.25"} 17.0 # {trace_id="4bf9..."} 0.21 1764402245.1
 
 prometheus-client keeps exemplars in one process only. Here each process keeps its own and writes them to a file beside
-its metrics, at most once a second, when a sampled request or a scrape gives the occasion; a scrape takes the newest of
-each bucket over all files. metric_files.py drops the file of a process that has died.
+its metrics, every five seconds at most, when a sampled request or a scrape gives the occasion; a scrape takes the
+newest of each bucket over all files. metric_files.py drops the file of a process that has died.
 
 Example: at a sampling of 1/16 and 100 requests a second six note an exemplar, in about 10 microseconds each.
 Trade-off: of several processes, the one that answers the scrape knows those of the others up to their last writing.
 Source: OpenMetrics 1.0, "Exemplars".
 """
 
+import logging
 import os
 import threading
 import time
@@ -26,7 +27,7 @@ from prometheus_client.utils import floatToGoString
 
 from costlab.service import metric_files
 
-WRITE_SECONDS = 1.0
+WRITE_SECONDS = 5.0  # as often as Prometheus asks
 # Label values in the order of the histogram's labels, and the bucket's bound: which bucket of which series.
 Bucket = tuple[str, ...]
 
@@ -58,11 +59,14 @@ class Exemplars:
         with self._lock:
             if not self._noted or folder is None:
                 return
+            self._written, self._noted = time.monotonic(), False
             file = folder / f"exemplars_{os.getpid()}.json"
             fresh = file.with_suffix(".new")
-            fresh.write_bytes(orjson.dumps([(*bucket, *noted) for bucket, noted in self._newest.items()]))
-            fresh.replace(file)  # whoever reads sees all of the old file or all of the new one
-            self._written, self._noted = time.monotonic(), False
+            try:
+                fresh.write_bytes(orjson.dumps([(*bucket, *noted) for bucket, noted in self._newest.items()]))
+                fresh.replace(file)  # whoever reads sees all of the old file or all of the new one
+            except OSError as error:  # a full disk is no reason to withhold an answer
+                logging.getLogger("costlab.metrics").warning("exemplars.not_written", extra={"reason": str(error)})
 
     def newest(self) -> dict[Bucket, Exemplar]:
         """The newest of each bucket over all processes of the service."""

@@ -27,7 +27,7 @@ from flask import Flask, Response
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from costlab.service import context
+from costlab.service import context, logs
 
 MEDIA_TYPE = "application/problem+json"
 UNEXPECTED = "The service failed in a way it did not expect; the log has the request id."
@@ -155,7 +155,7 @@ def install(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def of_bug(error: Exception) -> Response:
-        app.logger.exception("request.failed")
+        logs.get("app").exception("request.failed")
         return response(500, UNEXPECTED)
 
 

@@ -7,7 +7,7 @@ same as `costlab status` and the lab read from outside.
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from costlab.service import metrics
@@ -27,20 +27,23 @@ class ProcessUsage:
         self._proc = proc
         self._last = -PAUSE_SECONDS
         self._memory_last = -MEMORY_SECONDS
+        self._pids: list[int] = []
 
     def record(self, now: float) -> None:
         """Read and set what is due; nothing where there is no /proc."""
         if now - self._last < PAUSE_SECONDS or not self._proc.is_dir():
             return
         self._last = now
-        pids = list(self._tree(self._root))
-        metrics.CPU_SECONDS.set(sum(cpu_seconds(text) for text in self._read(pids, "stat")))
-        if now - self._memory_last >= MEMORY_SECONDS:
+        memory_is_due = now - self._memory_last >= MEMORY_SECONDS
+        if memory_is_due:
             self._memory_last = now
-            metrics.MEMORY_BYTES.set(sum(pss_bytes(text) for text in self._read(pids, "smaps_rollup")))
+            # A process that comes later is seen later, as a rise; the time of one that goes is its parent's.
+            self._pids = list(self._tree(self._root))
+            metrics.MEMORY_BYTES.set(sum(pss_bytes(text) for text in self._read("smaps_rollup")))
+        metrics.CPU_SECONDS.set(sum(cpu_seconds(text) for text in self._read("stat")))
 
-    def _read(self, pids: Sequence[int], file: str) -> Iterator[str]:
-        for pid in pids:
+    def _read(self, file: str) -> Iterator[str]:
+        for pid in self._pids:
             try:
                 yield (self._proc / str(pid) / file).read_text()
             except OSError:

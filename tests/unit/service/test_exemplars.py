@@ -43,6 +43,14 @@ sys.stdout.write(metrics.render(sys.argv[2])[0].decode())
 """
 
 
+def test_a_full_disk_withholds_no_answer_and_is_told_of_at_the_pace_of_writing(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
+    kept = Exemplars(["http_route"], (0.1, 1.0))
+    for _ in range(2):
+        kept.note(("/a",), 0.05, ONE)
+    assert [record.getMessage() for record in caplog.records] == ["exemplars.not_written"]
+
+
 def asked(tmp_path, accept: str, second: str = "alive") -> str:
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     command = [sys.executable, "-c", PROGRAM, second, accept]

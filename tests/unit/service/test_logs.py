@@ -5,8 +5,9 @@ import json
 import logging
 
 import pytest
+from flask import Flask
 
-from costlab.service import logs, metrics
+from costlab.service import logs, metrics, problem
 
 
 def written_bytes():
@@ -42,3 +43,12 @@ def test_an_event_is_a_dotted_name_whoever_writes(line):
     assert (ours["event"], ours["rows"], "message" in ours) == ("outbox.published", 2, False)
     theirs = json.loads(line("gunicorn.error", "Booting worker with pid: %s", 7))
     assert (theirs["event"], theirs["message"]) == ("gunicorn.error", "Booting worker with pid: 7")
+
+
+def test_the_event_of_a_bug_is_a_dotted_name_too(caplog):
+    app = Flask("users")
+    problem.install(app)
+    app.add_url_rule("/", view_func=lambda: 1 / 0)
+    assert app.test_client().get("/").status_code == 500
+    [record] = caplog.records
+    assert json.loads(logs.JsonFormatter("users").format(record))["event"] == "request.failed"

@@ -88,3 +88,22 @@ def test_gunicorns_hook_does_it(tmp_path):
     after = after_restarts(tmp_path / "files", "gunicorn", 10)
     assert 'costlab_jobs_total{outcome="done"} 10.0' in after["text"]
     assert after["left"][0]["files"] < 10
+
+
+def test_a_master_takes_away_what_killed_ones_have_left_and_nothing_of_a_living_one(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for name in (f"costlab-{ended.pid}", f"costlab-{os.getpid()}", "costlab-bench", "another"):
+        (tmp_path / name / "inside").mkdir(parents=True)
+    here = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
+    program = "import os, runpy; runpy.run_path('infra/gunicorn.conf.py'); print(os.getpid())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=here | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    left = {f"costlab-{os.getpid()}", "costlab-bench", "another", f"costlab-{int(done.stdout)}"}
+    assert {path.name for path in tmp_path.iterdir()} == left
