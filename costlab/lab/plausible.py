@@ -6,16 +6,22 @@ line that names the place, so that nothing that works with a result has to expec
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from costlab.lab import histogram, metrics
 from costlab.lab.bill import CURVE
 
 if TYPE_CHECKING:
+    from costlab.lab.effect import Effect
     from costlab.lab.result import Result
 
 # A month of nanoseconds; the largest figures of a run are bytes and unix times.
 LARGEST = 2.6e15
+# The interval of two rounds reaches four times as far as they are apart: a thousandfold makes one of 1e-15 to 1e+15.
+_WIDEST = 1e100
+_OF_INTERVALS = ("conclusion.effects.", "noise.floors.")
+_YEAR_2200 = 7_258_118_400
 # What is counted or used up in a block: never less than nothing.
 _AMOUNTS = {
     "planned": True,
@@ -42,10 +48,17 @@ def oddity(result: "Result") -> str | None:
 
 def _figures(result: "Result") -> Iterator[str]:
     for place, value in _numbers(result.model_dump(), ""):
-        if abs(value) > LARGEST:
-            yield f"{place} is {value:.3g}, which no figure of a run can be"
-    if result.seed < 0:
+        if abs(value) > (_WIDEST if place.startswith(_OF_INTERVALS) else LARGEST):
+            yield f"{place} is {_short(value)}, which no figure of a run can be"
+    if not 0 <= result.seed < 2**32:
         yield f"seed is {result.seed}; allowed: 0 to 4294967295"
+
+
+def _short(value: float) -> str:
+    try:
+        return f"{value:.3g}"
+    except OverflowError:  # JSON has whole numbers of any length
+        return f"beyond {'-' if value < 0 else ''}1e+308"
 
 
 def _numbers(document: Any, place: str) -> Iterator[tuple[str, float]]:
@@ -76,6 +89,8 @@ def _blocks(result: "Result") -> Iterator[str]:
                     yield f"blocks.{i}.latencies counts {number} in bucket {bucket}; no run does"
         if block.seconds <= 0 or block.elapsed <= 0:
             yield f"blocks.{i} took {block.seconds:g} s, its readings {block.elapsed:g} s; allowed: above 0"
+        if not 0 <= block.started_at < _YEAR_2200:
+            yield f"blocks.{i}.started_at is {block.started_at:g}; allowed: seconds since 1970, before the year 2200"
         for key in block.counters:
             if " " not in key:
                 yield f"blocks.{i}.counters has {key!r}; allowed: 'SERVICE NAME{{LABELS}}'"
@@ -101,14 +116,7 @@ def _conclusion(result: "Result") -> Iterator[str]:
     if concluded is None:
         return
     names = result.experiment.names()
-    for i, effect in enumerate(concluded.effects):
-        if effect.variant not in names[1:]:
-            yield f"conclusion.effects.{i}.variant is {effect.variant!r}; allowed: {', '.join(names[1:])}"
-        if unknown := _unknown(effect.metric):
-            yield f"conclusion.effects.{i}: {unknown}"
-    primary = result.experiment.primary
-    if (primary.metric, primary.variant) not in {(effect.metric, effect.variant) for effect in concluded.effects}:
-        yield f"conclusion.effects says nothing of {primary.metric} of {primary.variant}, which decides"
+    yield from _effects(concluded.effects, result.experiment.metrics(), names[1:])
     if not result.blocks:
         yield "conclusion rests on no block"
     if concluded.bill is None:
@@ -123,6 +131,21 @@ def _conclusion(result: "Result") -> Iterator[str]:
             yield f"conclusion.bill.{place} is of {', '.join(keys) or 'nobody'}; it should be of {', '.join(wanted)}"
     if any(len(variant.curve) != len(CURVE) for variant in bill.variants.values()):
         yield f"conclusion.bill.variants: a curve does not have {len(CURVE)} points"
+
+
+def _effects(effects: list["Effect"], declared: list[str], variants: list[str]) -> Iterator[str]:
+    for i, effect in enumerate(effects):
+        for key, value, allowed in (("variant", effect.variant, variants), ("metric", effect.metric, declared)):
+            if value not in allowed:
+                yield f"conclusion.effects.{i}.{key} is {value!r}; allowed: {', '.join(allowed)}"
+        least = "0 or more" if effect.exact else "above 0"
+        for key, value in (("ratio", effect.ratio), ("low", effect.low), ("high", effect.high)):
+            if value is not None and value < 1 / _WIDEST and not (effect.exact and value == 0):
+                yield f"conclusion.effects.{i}.{key} is {value:g}; allowed: {least}"
+    times = Counter((effect.metric, effect.variant) for effect in effects)
+    for metric, variant in product(declared, variants):
+        if times[metric, variant] != 1:
+            yield f"conclusion.effects has {times[metric, variant]} effects of {variant} on {metric}; allowed: 1"
 
 
 def _whole(result: "Result") -> Iterator[str]:

@@ -36,6 +36,9 @@ class Stage:
         self._control = control
         self._experiment = experiment
         self._set_flags = set_flags
+        if unsaid := [name for name in experiment.flags() if name not in before]:
+            # A damaged result that is gone on with; costlab report can still read it.
+            raise LabError(f"it is not known how {', '.join(unsaid)} stood before the run (flags_before of the result)")
         # A flag that only another variant names is back at its value, whichever variant came before.
         self._touched = {name: before[name] for name in experiment.flags()}
         self.restarts = _instances(restarted(experiment, self._touched), list(stack.internal_urls()))

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from costlab.failure import Failure
-from costlab.lab import bill, experiment, price_sheet, report, result, table
+from costlab.lab import bill, comparison, experiment, lesson, noise, price_sheet, report, result, table, tracker
 from costlab.lab.block import FaultSeen, Orders
 from costlab.lab.catalogue import find
 from costlab.lab.conclusion import conclude
+from costlab.lab.errors import LabError
 from costlab.lab.load.traffic import load_traffic
+from costlab.lab.state import Stage
 from tests.unit.lab import synthetic
 
 DAY = find("11").file.read_text()
@@ -171,8 +173,8 @@ def _stored() -> dict:
     }
     blocks = synthetic.rounds(3, off=more, ttl={"queries": 700, "cpu_ms": 4.0, **more})
     made = synthetic.result(blocks, conclude(synthetic.day_11(), blocks, 7, quick=True))
-    noise = result.Noise(measured="2026-01-02T00:00:00Z", rounds=4, block_seconds=7, floors={"p50_ms": 0.02})
-    return json.loads(made.model_copy(update={"noise": noise}).model_dump_json())
+    floor = result.Noise(measured="2026-01-02T00:00:00Z", rounds=4, block_seconds=7, floors={"p50_ms": 0.02})
+    return json.loads(made.model_copy(update={"noise": floor}).model_dump_json())
 
 
 STORED = _stored()
@@ -222,13 +224,22 @@ def _break(chance: random.Random, document: dict | list, path: tuple) -> None:
 
 
 def _everything(path: Path) -> None:
-    """What the commands do with a result: report, table, picture, price."""
+    """What the commands do with a result: report, table, price, lesson, noise floor, comparison."""
     stored = result.load(path)
     report.render(stored)
     table.show(stored, Console(file=io.StringIO(), width=100))
     priced = bill.bill(stored.experiment, stored.blocks, "gcp", price_sheet.load_assumptions(), stored.seed)
     if priced is not None:
         _shown(table.bill_table(priced, stored.experiment.names()))
+    lesson.outcome(tracker.Line(stored.day, "topic", "status", "-", "-", "-", "-", path), path.parent)
+    if stored.conclusion is not None:
+        noise.of(stored)
+    comparison.compare(stored, stored)
+
+
+def test_a_run_is_not_gone_on_with_where_nobody_knows_what_to_put_back():
+    with pytest.raises(LabError, match=r"not known how cache.strategy, .* stood before the run \(flags_before"):
+        Stage(None, None, synthetic.day_11(), None, before={"cache.ttl": 30.0})
 
 
 @settings(parent=often, max_examples=100)
