@@ -29,8 +29,9 @@ from costlab.stack.ports import COMPOSE_FILE, moved
 from costlab.stack.topology import INTERNAL, Topology
 
 TAIL_REQUESTS, TAIL_ROUNDS = 3000, 20
+# All requests of a block are planned before it starts: these take some two gigabytes.
+MOST_REQUESTS = 10_000_000
 _TRAFFIC = ROOT / "loadtests" / "traffic"
-Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
 FlagValue = str | int | float
@@ -66,7 +67,7 @@ class Primary(Closed):
 class Prediction(Closed):
     """What arithmetic says beforehand: ``ratio`` of the primary metric, variant over baseline, and why."""
 
-    ratio: Positive
+    ratio: Annotated[float, Field(gt=0, le=1_000_000)]
     because: Text
 
 
@@ -74,7 +75,8 @@ class Load(Closed):
     """``rate`` requests per second of the mix in ``traffic`` (a file, from the repository's root)."""
 
     traffic: Text
-    rate: Positive
+    # k6 takes a rate in thousandths.
+    rate: Annotated[float, Field(ge=0.001, le=100_000)]
     api_key: Text = "demo"
 
 
@@ -171,6 +173,14 @@ class Experiment(Closed):
                 f"primary.metric p99_ms takes at least {TAIL_REQUESTS:,} requests a block (rate x block_seconds is "
                 f"{requests:,.0f}) and {TAIL_ROUNDS} rounds (rounds.count is {rounds})"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_block_can_be_planned(self) -> "Experiment":
+        for name, form in (("rounds", self.rounds), ("quick", self.quick)):
+            requests = self.load.rate * (form.settle_seconds + form.block_seconds)
+            if requests > MOST_REQUESTS:
+                raise ValueError(f"a block of {name} has {requests:,.0f} requests; allowed: {MOST_REQUESTS:,}")
         return self
 
     @field_validator("secondary")

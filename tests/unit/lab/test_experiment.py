@@ -43,6 +43,11 @@ def test_the_baseline_comes_first():
         ('direction = "lower"', 'direction = "down"', "primary.direction is 'down'; allowed: 'lower' or 'higher'"),
         ("smallest_effect", "smallest_efect", "unknown key primary.smallest_efect; allowed: metric, variant"),
         ("rate = 80", "rate = -1", "load.rate is -1"),
+        ("rate = 80", "rate = 1e308", "load.rate is 1e+308: input should be less than or equal to 100000"),
+        ("rate = 80", "rate = 1e8", "load.rate is 100000000.0: "),
+        ("rate = 80", "rate = 1e-9", "load.rate is 1e-09: input should be greater than or equal to 0.001"),
+        ("ratio = 0.83", "ratio = 1e16", "prediction.ratio is 1e+16: input should be less than or equal to 1000000"),
+        ("ratio = 0.83", "ratio = 0", "prediction.ratio is 0"),
         ("rate = 80", 'rate = "80"', "load.rate is '80'"),
         ("traffic/browse", "traffic/brows", "brows.json: cannot read this traffic file: No such file or directory"),
         ("traffic/browse.json", "browse.js", "browse.js:1: not JSON: Expecting value; there are: loadtests/"),
@@ -92,6 +97,14 @@ def test_a_claim_about_the_99th_percentile_takes_many_requests_and_rounds(tmp_pa
         load(tmp_path, tail)
     enough = tail.replace("rate = 80", "rate = 100").replace("count = 10", "count = 20")
     assert load(tmp_path, enough).primary.metric == "p99_ms"
+
+
+def test_a_block_has_no_more_requests_than_can_be_planned(tmp_path):
+    # 100,000 a second for 30 s are 3,000,000, for 120 s too many.
+    fast = TEXT.replace("rate = 80", "rate = 100_000")
+    assert load(tmp_path, fast).load.rate == 100_000
+    with pytest.raises(LabError, match=r"a block of rounds has 12,\d00,000 requests; allowed: 10,000,000"):
+        load(tmp_path, fast.replace("block_seconds = 30", "block_seconds = 120"))
 
 
 def test_a_missing_table_is_named(tmp_path):
