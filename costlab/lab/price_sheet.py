@@ -1,9 +1,10 @@
 """What things cost and what a bill assumes: TOML files in infra/prices/, each price with its unit, source and date."""
 
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from costlab.lab.catalogue import ROOT
 from costlab.lab.errors import LabError
@@ -16,38 +17,51 @@ _ASSUMPTIONS = "assumptions"
 NotNegative = Annotated[float, Field(ge=0, le=1e6)]
 Positive = Annotated[float, Field(gt=0, le=1e10)]
 Busy = Annotated[float, Field(ge=0.001, le=1)]
+Text = Annotated[str, Field(min_length=1)]
+Unit = TypeVar("Unit", bound=str)
+_UNDATED = "undated copy"
 
 
-class Price(Closed):
+class Price(Closed, Generic[Unit]):
     """One row: the name on the invoice (FOCUS ServiceName), its unit, USD for one of them, where that was read."""
 
-    service: str
-    unit: str
+    service: Text
+    unit: Unit
     price: NotNegative
-    source: Annotated[str, Field(min_length=1)]
-    seen: Annotated[str, Field(pattern=r"^\d{4}-\d{2}(-\d{2})?$|^undated copy$")]
+    source: Text
+    seen: Annotated[str, Field(pattern=rf"^\d{{4}}-\d{{2}}(-\d{{2}})?$|^{_UNDATED}$")]
+
+    @field_validator("seen")
+    @classmethod
+    def _in_the_calendar(cls, seen: str) -> str:
+        if seen != _UNDATED:
+            date.fromisoformat(seen if seen.count("-") == 2 else f"{seen}-01")
+        return seen
 
 
 class Rows(Closed):
-    """Everything a bill can hold. Only bills stored before logs were priced have no ``logs_gb``."""
+    """Everything a bill can hold, each in the unit that pricing.py counts.
 
-    vcpu_hour: Price
-    memory_gib_hour: Price
-    database_vcpu_hour: Price
-    database_gib_hour: Price
-    database_ssd_gib_month: Price
-    redis_node_hour: Price
-    egress_gb: Price
-    load_balancer_hour: Price
-    load_balancer_lcu_hour: Price
-    traces_gb: Price
-    logs_gb: Price | None = None
+    Only bills stored before logs were priced have no ``logs_gb``.
+    """
+
+    vcpu_hour: Price[Literal["vCPU-Hours"]]
+    memory_gib_hour: Price[Literal["GB-Hours"]]
+    database_vcpu_hour: Price[Literal["vCPU-Hours"]]
+    database_gib_hour: Price[Literal["GiB-Hours"]]
+    database_ssd_gib_month: Price[Literal["GiB-Months"]]
+    redis_node_hour: Price[Literal["Node-Hours"]]
+    egress_gb: Price[Literal["GB"]]
+    load_balancer_hour: Price[Literal["Hours"]]
+    load_balancer_lcu_hour: Price[Literal["LCU-Hours"]]
+    traces_gb: Price[Literal["GB"]]
+    logs_gb: Price[Literal["GB"]] | None = None
 
 
 class Sheet(Closed):
     """A price sheet."""
 
-    title: str
+    title: Text
     rows: Rows
 
 
