@@ -30,13 +30,16 @@ def rebuild(
 ) -> None:
     """Rebuild the HTML report of a result, from its file alone."""
     target = output or path.with_suffix(".html")
-    if target.resolve() == path.resolve():
-        raise LabError(f"{path} is the result itself; the report needs another place (--output)")
+    for option, place in (("--output", target), ("--picture", picture)):
+        if place is not None and place.resolve() == path.resolve():
+            raise LabError(f"{path} is the result itself; {option} needs another place")
+    if picture is not None and picture.resolve() == target.resolve():
+        raise LabError(f"{target} is the report; --picture needs another place")
     stored = result.load(path)
     report.write(stored, target)
     typer.echo(target)
     if picture is not None:
-        picture.write_text(table.picture(stored))
+        result.write_whole(picture, table.picture(stored))
         typer.echo(picture)
 
 

@@ -47,6 +47,22 @@ def test_a_report_never_overwrites_its_result(costlab, stored):
     assert result.load(stored)
 
 
+def test_a_picture_overwrites_neither_its_result_nor_the_report(costlab, stored):
+    for place in (stored, stored.with_suffix(".html")):
+        outcome = costlab("report", stored, "--picture", place)
+        assert isinstance(outcome.exception, LabError)
+        assert "--picture needs another place" in str(outcome.exception)
+    assert result.load(stored)
+
+
+def test_a_picture_goes_where_it_is_asked_for_or_says_why_not(costlab, stored, tmp_path):
+    assert costlab("report", stored, "--picture", tmp_path / "new" / "run.svg").exit_code == 0
+    assert (tmp_path / "new" / "run.svg").read_text().startswith("<svg")
+    outcome = costlab("report", stored, "--picture", stored / "run.svg")
+    assert isinstance(outcome.exception, LabError)
+    assert "run.svg: cannot be written" in str(outcome.exception)
+
+
 def test_a_price_follows_the_sheet_and_the_traffic_asked_for(costlab, stored):
     plain = json.loads(costlab("price", stored, "--json").stdout)
     other = json.loads(costlab("price", stored, "--sheet", "gcp", "--requests-per-user", "50", "--json").stdout)
