@@ -29,7 +29,7 @@ from costlab.stack.ports import COMPOSE_FILE, moved
 from costlab.stack.topology import INTERNAL, Topology
 
 TAIL_REQUESTS, TAIL_ROUNDS = 3000, 20
-# All requests of a block are planned before it starts: these take some two gigabytes.
+# The built-in generator holds the whole plan of a block in memory before it starts.
 MOST_REQUESTS = 10_000_000
 _TRAFFIC = ROOT / "loadtests" / "traffic"
 Share = Annotated[float, Field(ge=0, le=1)]
