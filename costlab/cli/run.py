@@ -62,8 +62,8 @@ def run(
     """Run a day on a stack: table before and after, verdict, bill, a result file and an HTML report."""
     console = Console()
     if resumed:
-        fixed = {"--quick": quick, "--rounds": rounds, "--seed": seed, "--set": given}
-        _refuse(fixed | {"--generator": generator, "--noise or --no-noise": floor is not None})
+        fixed = {"--quick": quick, "--rounds": rounds, "--seed": seed is not None, "--set": given}
+        _refuse(fixed | {"--generator": generator is not None, "--noise or --no-noise": floor is not None})
         if day == "all":
             _refuse({"RESULT": path})
             asked = run_all.remembered(result.RUNS)

@@ -49,10 +49,18 @@ class Asked(Closed):
         folder = runs / noise.FOLDER if self.only_noise else runs
         for path in sorted(folder.glob(f"{day.slug}/*.json"), reverse=True):
             stored = result.load(path)
-            same = (stored.quick, stored.given_flags) == (self.quick, self.flags)
-            if same and stored.started >= self.started:
+            if stored.started >= self.started and self._fits(stored):
                 return path
         return None
+
+    def _fits(self, stored: Result) -> bool:
+        """Whether ``stored`` was run as was asked. What nobody asked for may be anything: the seed."""
+        own = stored.experiment.form(self.quick)
+        form = own if self.rounds is None else own.model_copy(update={"count": self.rounds})
+        count = (noise.form(form) if self.only_noise else form).count
+        as_asked = (stored.quick, stored.given_flags, stored.generator, stored.form.count)
+        same_seed = self.seed is None or stored.seed == self.seed
+        return same_seed and as_asked == (self.quick, self.flags, self.generator, count)
 
 
 def remember(asked: Asked, runs: Path) -> None:

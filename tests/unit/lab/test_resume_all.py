@@ -4,8 +4,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from costlab.cli import run
-from costlab.lab import catalogue, result
+from costlab.cli import run, run_all
+from costlab.lab import catalogue, noise, result
 from costlab.lab.errors import Interrupted, LabError
 from costlab.lab.session import Wish
 from tests.unit.lab import synthetic
@@ -22,7 +22,11 @@ def costlab(tmp_path, monkeypatch):
 
     def save(day, status, wish):
         made = synthetic.result(synthetic.rounds(1), status=status)
-        made = made.model_copy(update={"day": day.slug, "started": result.now(), "given_flags": dict(wish.flags)})
+        form = made.experiment.form(wish.quick)
+        form = form if wish.rounds is None else form.model_copy(update={"count": wish.rounds})
+        as_wished = {"quick": wish.quick, "form": form, "given_flags": dict(wish.flags), "generator": wish.generator}
+        seed = made.seed if wish.seed is None else wish.seed
+        made = made.model_copy(update={"day": day.slug, "started": result.now(), "seed": seed} | as_wished)
         result.save(made, result.path_for(day, made.started, result.RUNS))
         return made
 
@@ -73,15 +77,42 @@ def test_one_that_came_to_its_end_has_nothing_to_go_on_with(costlab):
     assert "no `costlab run all` is left unfinished" in str(outcome.exception)
 
 
-def test_a_day_that_was_run_otherwise_in_between_is_not_taken_for_it(costlab):
-    costlab("all", "--quick", "--set", "cache.ttl=60")
+OTHER_COUNT = synthetic.day_11().quick.model_copy(update={"count": 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "otherwise"),
+    [
+        (("--set", "cache.ttl=60"), {"given_flags": {}}),
+        ((), {"quick": False}),
+        ((), {"form": OTHER_COUNT}),
+        (("--rounds", "2"), {"form": OTHER_COUNT}),
+        ((), {"generator": "open-model"}),
+        (("--seed", "0"), {"seed": 1}),
+    ],
+    ids=["flags", "form", "rounds, of the day", "rounds, as asked", "generator", "seed"],
+)
+def test_a_day_that_was_run_otherwise_in_between_is_not_taken_for_it(costlab, options, otherwise):
+    costlab("all", "--quick", *options)
     [path] = (result.RUNS / FIRST.slug).glob("*.json")
-    result.save(result.load(path).model_copy(update={"given_flags": {}}), path)
+    result.save(result.load(path).model_copy(update=otherwise), path)
     costlab.done.clear()
     costlab("all", "--resume")
     assert [slug for slug, _ in costlab.done] == [FIRST.slug, SECOND.slug, THIRD.slug]
 
 
+def test_a_noise_run_has_the_rounds_of_one(costlab):
+    declared = synthetic.day_11()
+    asked = run_all.Asked.now(Wish(), only_noise=True)
+    made = synthetic.result([], status="interrupted", quick=False).model_copy(update={"started": asked.started})
+    path = result.path_for(FIRST, made.started, result.RUNS / noise.FOLDER)
+    for form, found in ((noise.form(declared.rounds), path), (declared.rounds, None)):
+        result.save(made.model_copy(update={"form": form}), path)
+        assert asked.latest(FIRST, result.RUNS) == found
+
+
 def test_what_it_is_resumed_with_was_said_when_it_began(costlab):
     assert "leave out --quick" in str(costlab("all", "--resume", "--quick").exception)
     assert "leave out RESULT" in str(costlab("all", "some.json", "--resume").exception)
+    assert "leave out --seed" in str(costlab("all", "--resume", "--seed", "0").exception)
+    assert "leave out --seed" in str(costlab(FIRST.slug, "--resume", "--seed", "0").exception)
