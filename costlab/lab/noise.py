@@ -3,7 +3,9 @@
 The baseline runs against itself, in blocks as long as those of the day and half as many rounds (six at least). Its
 floor for a metric is as far as the 95 % interval of that ratio reaches: -1.2 to +3.0 % is a floor of 3.0 %. A change of
 the day has to be clear of the larger of this and the effect it declared. Kept in runs/noise/DAY/; it holds for the
-date (UTC), machine, load, generator, faults and flags it was measured with, and for blocks at least as long.
+date (UTC), machine, load, generator, faults and flags it was measured with, and for blocks at least as long. A run
+that goes on on a later date keeps its floor, as one does that is not interrupted at midnight: without it less would be
+asked of a change. Its caveats say so.
 
 Trade-off: half a run more, once a day. Alternative: trust the interval alone, which knows nothing of what favours
 whoever comes second. Source: Kayenta and criterion measure a machine against itself in the same way.
@@ -79,6 +81,7 @@ def _holds(measured: Result, wanted: Result) -> bool:
         and not spoilt(measured)
         and measured.started[:10] == wanted.started[:10]
         and _conditions(measured) == _conditions(wanted)
+        and {block.generator for block in measured.blocks} == {wanted.environment.generator}
         and measured.form.block_seconds <= wanted.form.block_seconds
         and set(wanted.experiment.metrics()) <= set(measured.experiment.metrics())
     )
@@ -87,7 +90,16 @@ def _holds(measured: Result, wanted: Result) -> bool:
 def _conditions(one: Result) -> tuple:
     declared, flags = one.experiment, one.experiment.variants[one.experiment.baseline].flags
     around = {name: value for name, value in one.flags_before.items() if name not in flags}
-    return flags, around, declared.load, declared.state, declared.faults, one.generator, machine(one.environment)
+    return flags, around, declared.load, declared.state, declared.faults, machine(one.environment)
+
+
+def outlived(one: Result) -> list[str]:
+    """What to say of a run that outlived its floor: a sentence, or nothing."""
+    dates = sorted({time[:10] for time in one.resumed if one.noise is not None and time[:10] > one.noise.measured[:10]})
+    if not dates:
+        return []
+    begun = f"the noise floor begun on {one.noise.measured[:10]}"
+    return [f"the run went on on {' and '.join(dates)} with {begun}: a floor holds for its date only"]
 
 
 def line(noise: Noise) -> str:

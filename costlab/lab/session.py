@@ -11,8 +11,9 @@ from pathlib import Path
 
 from costlab.lab import environment, experiment, left_behind, noise, price_sheet, quiet, result, resuming, runner
 from costlab.lab.block import Block
-from costlab.lab.catalogue import Day
+from costlab.lab.catalogue import ROOT, Day
 from costlab.lab.conclusion import conclude
+from costlab.lab.environment import Environment
 from costlab.lab.errors import Interrupted
 from costlab.lab.experiment import Experiment, FlagValue
 from costlab.lab.load import run_load
@@ -77,7 +78,8 @@ def resume(day: Day, path: Path, place: Place) -> tuple[Path, Result]:
     """Go on with the run in ``path``, or LabError says why that would be another run."""
     stored = result.load(path)
     price_sheet.check()
-    resuming.check(stored, experiment.load(day.file), environment.describe(place.stack))
+    flags = _control(place).flags()
+    resuming.check(stored, experiment.load(day.file), _here(stored.experiment, stored.generator, place), flags)
     start = stored.model_copy(
         update={"status": "running", "conclusion": None, "resumed": [*stored.resumed, result.now()]}
     )
@@ -105,7 +107,7 @@ def _begin(day: Day, wish: Wish, place: Place) -> Result:
         quick=wish.quick,
         form=form,
         experiment=declared,
-        environment=environment.describe(place.stack),
+        environment=_here(declared, wish.generator, place),
         planned_blocks=form.count * len(declared.variants),
         blocks=[],
         generator=wish.generator,
@@ -114,9 +116,17 @@ def _begin(day: Day, wish: Wish, place: Place) -> Result:
     )
 
 
+def _control(place: Place) -> Control:
+    return Control(place.stack.internal_urls(), place.stack.token())
+
+
+def _here(declared: Experiment, generator: str, place: Place) -> Environment:
+    return environment.describe(place.stack, environment.generator(generator, ROOT / declared.load.traffic))
+
+
 def _standing(declared: Experiment, place: Place) -> dict[str, FlagValue]:
     """The flags before the run, as a person left them; what is not at its default is said."""
-    control = Control(place.stack.internal_urls(), place.stack.token())
+    control = _control(place)
     if left := left_behind.by_a_killed_run(control.flags(), place.runs, place.stack.name):
         place.listener.said(f"put back, as a run that was killed had found them: {left_behind.words(left)}")
         set_flags(place.stack, left)
@@ -138,7 +148,8 @@ def _go(day: Day, start: Result, path: Path, place: Place) -> tuple[Path, Result
     if start.awaits_floor:
         start = _with_floor(day, start, path, place)
     if start.noise is not None:
-        place.listener.said(noise.line(start.noise))
+        for text in (noise.line(start.noise), *noise.outlived(start)):
+            place.listener.said(text)
     return path, _carry_out(start, path, place)
 
 
@@ -201,7 +212,7 @@ def _leave(start: Result, blocks: list[Block], path: Path, error: BaseException,
 
 
 def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None:
-    control = Control(place.stack.internal_urls(), place.stack.token())
+    control = _control(place)
     chaos = Chaos(place.stack)
     if start.resumed:
         none_left(chaos)  # a run that was killed may have left one, which would end by itself only later
@@ -241,7 +252,8 @@ def _so_far(start: Result, blocks: list[Block], status: str) -> Result:
     if status != "running" and whole:
         # Of identical variants nothing is claimed that a floor could qualify.
         floors = {} if start.twins else None if start.noise is None else start.noise.floors
-        update["conclusion"] = conclude(start.experiment, blocks, start.seed, start.quick, floors=floors)
+        said = conclude(start.experiment, blocks, start.seed, start.quick, floors=floors)
+        update["conclusion"] = said.model_copy(update={"caveats": [*said.caveats, *noise.outlived(start)]})
     return start.model_copy(update=update)
 
 

@@ -26,20 +26,28 @@ _MOST = 20
 
 def stand_in(replace: Callable[[object, str, object], None] = setattr) -> SimpleNamespace:
     """Everything that would need a stack, and a stack. ``replace`` puts the stand-ins into place."""
-    control = SimpleNamespace(flags=lambda: dict(BEFORE), metrics=lambda service: [], call=lambda *given, **where: {})
+    control = SimpleNamespace(
+        flags=lambda: dict(BEFORE), rollouts=dict, metrics=lambda service: [], call=lambda *given, **where: {}
+    )
     replace(session, "Probes", lambda *_: Probes())
     replace(session, "Control", lambda *_: control)
     replace(session, "Chaos", lambda _stack: Chaos())
     replace(session.Stage, "set", lambda self, variant: BEFORE)
     replace(session.Stage, "restore", lambda self: None)
     replace(quiet, "LOOK_SECONDS", 0.0)
-    replace(environment, "describe", lambda stack: synthetic.environment())
+    replace(environment, "generator", lambda wanted, traffic: "fake")
+    replace(environment, "describe", lambda stack, generator: here(generator))
     return SimpleNamespace(
         name="local",
         base_url=lambda: "http://127.0.0.1:1",
         internal_urls=lambda: {"gateway": "http://127.0.0.1:2"},
         token=lambda: "token",
     )
+
+
+def here(generator: str) -> environment.Environment:
+    """A machine whose load comes from ``generator``."""
+    return synthetic.environment().model_copy(update={"generator": generator})
 
 
 def attempt(runs: Path, stack: SimpleNamespace) -> None:

@@ -55,7 +55,8 @@ def test_identical_figures_have_a_floor_of_nothing():
 def kept(tmp_path):
     def keep(**more):
         result.save(aa([0.97, 1.02, 1.01, 0.99], **more), tmp_path / "noise" / "11-caching" / "20260102T030405Z.json")
-        return noise.today(catalogue.find("11"), synthetic.result([]), tmp_path)
+        wanted = synthetic.result([]).model_copy(update={"environment": killed_run.here("costlab open-model")})
+        return noise.today(catalogue.find("11"), wanted, tmp_path)
 
     return keep
 
@@ -74,6 +75,10 @@ def test_flags_that_the_baseline_sets_itself_may_have_stood_otherwise_before(kep
     assert kept(flags_before={"gateway.reads": "cache_proxy"}) is not None
 
 
+def test_a_floor_of_the_same_generator_holds_by_whatever_word_it_was_asked_for(kept):
+    assert kept(generator="open-model") is not None
+
+
 @pytest.mark.parametrize(
     "more",
     [
@@ -83,7 +88,7 @@ def test_flags_that_the_baseline_sets_itself_may_have_stood_otherwise_before(kep
         {"form": synthetic.day_11().rounds},
         {"experiment": noise.twins(synthetic.day_11().with_flags({"http.pool_size": 3}))},
         {"experiment": noise.twins(synthetic.day_11().model_copy(update={"faults": [FAULT]}))},
-        {"generator": "k6"},
+        {"blocks": [block.model_copy(update={"generator": "k6 v1.7.1"}) for block in aa([1.0] * 4).blocks]},
         {"flags_before": {"profiling": "cprofile"}},
     ],
     ids=[
@@ -93,12 +98,32 @@ def test_flags_that_the_baseline_sets_itself_may_have_stood_otherwise_before(kep
         "longer blocks",
         "another baseline",
         "another fault",
-        "another generator",
+        "another generator, though both were asked for by the same word",
         "other flags around it",
     ],
 )
 def test_a_floor_of_other_conditions_does_not_hold(kept, more):
     assert kept(**more) is None
+
+
+@pytest.mark.parametrize(
+    ("resumed", "said"),
+    [
+        ([], []),
+        (["2026-01-02T23:59:59Z"], []),
+        (
+            ["2026-01-02T23:59:59Z", "2026-01-03T00:00:00Z", "2026-01-03T09:00:00Z"],
+            ["the run went on on 2026-01-03 with the noise floor begun on 2026-01-02: a floor holds for its date only"],
+        ),
+    ],
+)
+def test_a_run_that_went_on_on_a_later_date_than_its_floor_says_so(resumed, said):
+    floor = noise.of(aa([1.0] * 4))
+    assert noise.outlived(synthetic.result([]).model_copy(update={"noise": floor, "resumed": resumed})) == said
+
+
+def test_a_run_without_a_floor_outlives_none():
+    assert noise.outlived(synthetic.result([]).model_copy(update={"resumed": ["2026-01-03T00:00:00Z"]})) == []
 
 
 def test_a_damaged_floor_is_as_good_as_none(tmp_path):

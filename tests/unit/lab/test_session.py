@@ -70,6 +70,15 @@ def test_a_noise_floor_that_is_there_is_not_measured_again(place):
     assert result.load(floor) == measured
 
 
+def test_a_run_that_goes_on_on_a_later_date_keeps_its_floor_and_says_so(place, monkeypatch):
+    [path], _ = interrupted(place, in_block=14, rounds=2, seed=7)
+    monkeypatch.setattr(result, "now", lambda: "2999-01-01T00:00:00Z")
+    _, finished = session.resume(DAY, path, place)
+    assert finished.noise == result.load(path).noise is not None
+    [caveat] = [caveat for caveat in finished.conclusion.caveats if "went on on 2999-01-01" in caveat]
+    assert ("said", caveat) in place.listener.events
+
+
 def test_a_run_that_ends_before_its_first_block_leaves_nothing(place):
     assert interrupted(place, in_block=1, rounds=2) == [[], []]
     assert interrupted(place, in_block=2, quick=True) == [[], []]
@@ -79,7 +88,9 @@ def test_a_run_that_ends_before_its_first_block_leaves_nothing(place):
 def flags(place, monkeypatch):
     """The flags of the stack, at their defaults."""
     values = Registry.load().defaults()
-    control = SimpleNamespace(flags=lambda: dict(values), metrics=lambda service: [], call=lambda *given, **where: {})
+    control = SimpleNamespace(
+        flags=lambda: dict(values), rollouts=dict, metrics=lambda service: [], call=lambda *given, **where: {}
+    )
     monkeypatch.setattr(session, "Control", lambda *_: control)
     monkeypatch.setattr(session, "set_flags", lambda stack, changes: values.update(changes))
     return values
@@ -123,3 +134,14 @@ def test_flags_that_every_variant_sets_are_not_told_of_and_nothing_is_said_of_no
     flags["http.pool_size"] = 3
     session.run_day(DAY, session.Wish(quick=True, rounds=1, flags={"http.pool_size": 5}), place)
     assert said(place, "not at their defaults") == []
+
+
+def test_a_run_is_not_gone_on_with_among_other_flags_until_they_are_put_back(place, flags):
+    [path], _ = interrupted(place, in_block=2, quick=True, rounds=1)
+    kept, blocks = result.load(path), len(place.load.specs)
+    flags["http.pool_size"] = 3
+    with pytest.raises(LabError, match=r"http\.pool_size was \d+ and is 3"):
+        session.resume(DAY, path, place)
+    assert (result.load(path), len(place.load.specs)) == (kept, blocks)
+    flags["http.pool_size"] = kept.flags_before["http.pool_size"]
+    assert session.resume(DAY, path, place)[1].status == "complete"
