@@ -14,7 +14,7 @@ from costlab.lab.block import Block
 from costlab.lab.catalogue import ROOT, Day
 from costlab.lab.conclusion import conclude
 from costlab.lab.environment import Environment
-from costlab.lab.errors import Interrupted
+from costlab.lab.errors import Interrupted, LabError
 from costlab.lab.experiment import Experiment, FlagValue
 from costlab.lab.load import run_load
 from costlab.lab.marking import Marking
@@ -218,6 +218,7 @@ def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None
         none_left(chaos)  # a run that was killed may have left one, which would end by itself only later
     else:
         refuse_active(chaos)
+    _refuse_rollouts(control)
     quiet.wait(control, start.form.settle_seconds + start.form.block_seconds + _SPARE, place.listener.said, place.stop)
     with (
         closing(Probes(place.stack, control)) as probes,
@@ -241,6 +242,13 @@ def _execute(start: Result, place: Place, keep: Callable[[Block], None]) -> None
         )
         planned = plan(start.experiment.names(), start.form.count, start.seed)
         runner.run(bench, planned, keep, start.blocks)
+
+
+def _refuse_rollouts(control: Control) -> None:
+    """LabError if some users get another value than the flags say: a run would measure the mixture."""
+    if running := control.rollouts():
+        shares = [f"{flag}={one['value']} for {one['percent']:g} % of the users" for flag, one in running.items()]
+        raise LabError(f"a rollout is in force: {'; '.join(shares)}; end it (costlab rollout abort)")
 
 
 def _so_far(start: Result, blocks: list[Block], status: str) -> Result:

@@ -145,3 +145,36 @@ def test_a_run_is_not_gone_on_with_among_other_flags_until_they_are_put_back(pla
     assert (result.load(path), len(place.load.specs)) == (kept, blocks)
     flags["http.pool_size"] = kept.flags_before["http.pool_size"]
     assert session.resume(DAY, path, place)[1].status == "complete"
+
+
+@pytest.fixture
+def rolled_out(monkeypatch):
+    """rolled_out(): from now on a rollout is in force."""
+
+    def begin():
+        control = session.Control()
+        rollouts = {"users.version": {"value": "v2_slow", "percent": 50, "seconds_left": 3600.0}}
+        monkeypatch.setattr(control, "rollouts", lambda: rollouts)
+
+    return begin
+
+
+REFUSED = "a rollout is in force: users.version=v2_slow for 50 % of the users; end it .costlab rollout abort"
+
+
+@pytest.mark.parametrize("begin", [session.run_day, session.run_noise])
+def test_no_run_begins_while_some_users_get_another_version(place, rolled_out, begin):
+    rolled_out()
+    with pytest.raises(LabError, match=REFUSED):
+        begin(DAY, session.Wish(), place)
+    assert place.load.specs == []
+    assert list(place.runs.rglob("*.json")) == []
+
+
+def test_no_run_goes_on_while_some_users_get_another_version(place, rolled_out):
+    [path], _ = interrupted(place, in_block=2, quick=True, rounds=1)
+    there = result.load(path).blocks
+    rolled_out()
+    with pytest.raises(LabError, match=REFUSED):
+        session.resume(DAY, path, place)
+    assert (len(place.load.specs), result.load(path).blocks) == (2, there)
