@@ -15,7 +15,7 @@ from costlab.seeing.span_tree import Span
 from costlab.stack.control import Control, ControlError
 
 # A service keeps spans in batches, EXPORT_MS apart at most (costlab/service/tracing.py); a busy machine is late.
-SETTLED_SECONDS = 2.5
+SETTLED_SECONDS = 3.5
 LOOK_SECONDS = 0.25
 
 
