@@ -3,7 +3,6 @@
 import hashlib
 import os
 import platform
-import shutil
 import subprocess
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
@@ -13,10 +12,8 @@ import psutil
 import psycopg2
 import redis
 
-from costlab.lab import load
 from costlab.lab.catalogue import ROOT
 from costlab.lab.errors import LabError
-from costlab.lab.load import k6, open_model
 from costlab.lab.toml_file import Closed
 from costlab.stack import Stack
 
@@ -73,21 +70,6 @@ def describe(stack: Stack | None, generator: str | None = None) -> Environment:
 def machine(environment: Environment) -> dict[str, object]:
     """What two measurements must have in common to be of the same machine."""
     return {name: getattr(environment, name) for name in _MACHINE}
-
-
-def generator(wanted: str, traffic: Path) -> str:
-    """What blocks of ``traffic`` would name as their generator here and now: "auto" alone says nothing of that."""
-    spec = load.LoadSpec("http://127.0.0.1", traffic, rate=1, seconds=1, settle_seconds=0, seed=0, api_key="")
-    # The rule and the words of the load itself: said twice, they would part.
-    if wanted == "open-model" or (wanted == "auto" and not load._suits_k6(spec)):
-        return open_model.NAME
-    if wanted == "k6-docker":
-        image = os.environ.get("K6_IMAGE") or k6.DEFAULT_IMAGE
-        found, command = shutil.which("docker"), ["run", "--rm", image]
-    else:
-        found, command = load.find_k6(), []
-    # What is missing the load tells of at its first block, and how to mend it.
-    return k6._version([found, *command]) if found else f"{wanted}, which is missing"
 
 
 def code(root: Path = ROOT) -> str:

@@ -16,7 +16,7 @@ from costlab.lab.conclusion import conclude
 from costlab.lab.environment import Environment
 from costlab.lab.errors import Interrupted, LabError
 from costlab.lab.experiment import Experiment, FlagValue
-from costlab.lab.load import run_load
+from costlab.lab.load import run_load, used_for
 from costlab.lab.marking import Marking
 from costlab.lab.plan import plan
 from costlab.lab.probes import Probes
@@ -121,7 +121,7 @@ def _control(place: Place) -> Control:
 
 
 def _here(declared: Experiment, generator: str, place: Place) -> Environment:
-    return environment.describe(place.stack, environment.generator(generator, ROOT / declared.load.traffic))
+    return environment.describe(place.stack, used_for(ROOT / declared.load.traffic, generator))
 
 
 def _standing(declared: Experiment, place: Place) -> dict[str, FlagValue]:

@@ -11,9 +11,11 @@ closed-loop tester waits for each answer before it asks again, and so hides ever
 import threading
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
+from costlab.lab.load import open_model
 from costlab.lab.load.hooks import Hooks
-from costlab.lab.load.k6 import find_k6, run_k6, run_k6_in_docker, scenario_of
+from costlab.lab.load.k6 import find_k6, in_docker, run_k6, run_k6_in_docker, scenario_of, version
 from costlab.lab.load.open_model import run_open_model
 from costlab.lab.load.spec import (
     MOST_CONNECTIONS,
@@ -36,6 +38,7 @@ __all__ = [
     "LoadStopped",
     "find_k6",
     "run_load",
+    "used_for",
 ]
 
 GENERATORS = ("auto", "k6", "k6-docker", "open-model")
@@ -69,10 +72,21 @@ def run_load(
     }
     hooks = Hooks(**{name: value for name, value in given.items() if value is not None})
     if generator == "auto":
-        generator = "k6" if _suits_k6(spec) else "open-model"
+        generator = _chosen(spec.arrivals, spec.traffic)
     run = {"k6": run_k6, "k6-docker": run_k6_in_docker, "open-model": run_open_model}[generator]
     return run(spec, traffic, hooks)
 
 
-def _suits_k6(spec: LoadSpec) -> bool:
-    return find_k6() is not None and spec.arrivals == "uniform" and scenario_of(spec).is_file()
+def used_for(traffic: Path, generator: str = "auto") -> str:
+    """What a result would name as its generator here and now; "auto" alone says nothing of that."""
+    if generator == "auto":
+        generator = _chosen("uniform", traffic)
+    if generator == "open-model":
+        return open_model.NAME
+    command = in_docker() if generator == "k6-docker" else [k6] if (k6 := find_k6()) else []
+    # What is missing the load tells of at its first block, and how to mend it.
+    return version(command) if command else f"{generator}, which is missing"
+
+
+def _chosen(arrivals: str, traffic: Path) -> str:
+    return "k6" if find_k6() is not None and arrivals == "uniform" and scenario_of(traffic).is_file() else "open-model"

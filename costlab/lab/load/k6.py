@@ -61,10 +61,22 @@ def find_k6() -> str | None:
     return found
 
 
-def scenario_of(spec: LoadSpec) -> Path:
+def scenario_of(traffic: Path) -> Path:
     """The k6 script that belongs to a traffic file: DIR/NAME.js for DIR/traffic/NAME.json."""
-    traffic = spec.traffic.resolve()
-    return traffic.parent.parent / f"{traffic.stem}.js"
+    whole = traffic.resolve()
+    return whole.parent.parent / f"{whole.stem}.js"
+
+
+def in_docker() -> list[str]:
+    """The command that is k6 in a container of its official image ($K6_IMAGE replaces it); empty without docker."""
+    docker = shutil.which("docker")
+    return [docker, "run", "--rm", os.environ.get("K6_IMAGE") or DEFAULT_IMAGE] if docker else []
+
+
+def version(k6: list[str]) -> str:
+    """What k6 says of itself: k6 v1.8.1."""
+    answer = subprocess.run([*k6, "version"], capture_output=True, text=True, check=False)
+    return " ".join(answer.stdout.split()[:2]) or "k6 of unknown version"
 
 
 def run_k6(spec: LoadSpec, traffic: Traffic, hooks: Hooks) -> LoadResult:
@@ -77,18 +89,17 @@ def run_k6(spec: LoadSpec, traffic: Traffic, hooks: Hooks) -> LoadResult:
         environment = {**os.environ, **_environment(spec, Path(folder))}
         with _started(command, environment) as process:
             run = _Run(spec, traffic, hooks, process, Path(folder), lambda: process.pid)
-            return run.result(_version([binary]))
+            return run.result(version([binary]))
 
 
 def run_k6_in_docker(spec: LoadSpec, traffic: Traffic, hooks: Hooks) -> LoadResult:
-    """Run one stretch of load with k6's official image ($K6_IMAGE replaces it), on the host's network."""
-    docker = shutil.which("docker")
-    if docker is None:
+    """Run one stretch of load with k6's official image, on the host's network."""
+    if not (k6 := in_docker()):
         raise LoadError("load: generator k6-docker needs the docker command, which is not on PATH")
-    image = os.environ.get("K6_IMAGE") or DEFAULT_IMAGE
+    docker, image = k6[0], k6[-1]
     name = f"costlab-k6-{uuid.uuid4().hex[:12]}"
-    version = _version([docker, "run", "--rm", image])
-    scripts = scenario_of(spec).parent
+    named = version(k6)
+    scripts = scenario_of(spec.traffic).parent
     with tempfile.TemporaryDirectory(prefix="costlab-k6-") as folder:
         command = [docker, "run", "--rm", "--name", name, "--network", "host", "--user", f"{os.getuid()}:{os.getgid()}"]
         command += ["-v", f"{scripts}:{scripts}:ro", "-v", f"{folder}:{folder}"]
@@ -97,7 +108,7 @@ def run_k6_in_docker(spec: LoadSpec, traffic: Traffic, hooks: Hooks) -> LoadResu
         try:
             with _started([*command, image, *_arguments(spec, Path(folder))], dict(os.environ)) as process:
                 run = _Run(spec, traffic, hooks, process, Path(folder), lambda: _container_pid(docker, name))
-                return run.result(version)
+                return run.result(named)
         finally:
             subprocess.run([docker, "rm", "--force", name], capture_output=True, check=False)
 
@@ -173,7 +184,7 @@ class _Run:
 
 
 def _arguments(spec: LoadSpec, folder: Path) -> list[str]:
-    script = scenario_of(spec)
+    script = scenario_of(spec.traffic)
     if not script.is_file():
         raise LoadError(f"load: {spec.traffic} has no k6 scenario {script}; write one like browse.js or use open-model")
     outputs = ["--out", f"csv={folder / 'samples.csv'}"]
@@ -223,11 +234,6 @@ def _environment(spec: LoadSpec, folder: Path) -> dict[str, str]:
 
 def _duration(seconds: float) -> str:
     return f"{round(seconds * 1000)}ms"
-
-
-def _version(k6: list[str]) -> str:
-    answer = subprocess.run([*k6, "version"], capture_output=True, text=True, check=False)
-    return " ".join(answer.stdout.split()[:2]) or "k6 of unknown version"
 
 
 @contextmanager

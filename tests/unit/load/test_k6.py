@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from costlab.lab.load import LoadError, LoadSpec, LoadStopped, run_load
+from costlab.lab.load import LoadError, LoadSpec, LoadStopped, run_load, used_for
 from costlab.lab.load.k6 import DEFAULT_IMAGE, find_k6
 from tests.conditions import eventually
 from tests.unit.load.fake_server import BROWSE, CHECKOUT, LOADTESTS, fake_server
@@ -33,6 +33,42 @@ def run(url: str, hooks: dict | None = None, generator: str = "k6", **changes):
 
 def k6_children() -> list[psutil.Process]:
     return [child for child in psutil.Process().children() if Path(child.name()).name == "k6"]
+
+
+@pytest.fixture
+def telling_k6(tmp_path, monkeypatch):
+    """A k6 that says its version and nothing else."""
+    program = tmp_path / "k6"
+    program.write_text("#!/bin/sh\necho 'k6 v9.9.9 (commit/decade, go1.25, linux/amd64)'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("K6", str(program))
+
+
+@pytest.mark.usefixtures("telling_k6")
+@pytest.mark.parametrize(
+    ("generator", "named"), [("auto", "k6 v9.9.9"), ("k6", "k6 v9.9.9"), ("open-model", "costlab open-model")]
+)
+def test_what_load_will_come_from_is_named_as_in_its_result(generator, named):
+    assert used_for(BROWSE, generator) == named
+
+
+@pytest.mark.usefixtures("telling_k6")
+def test_traffic_without_a_k6_scenario_comes_from_the_built_in_generator(tmp_path):
+    assert used_for(tmp_path / "traffic" / "other.json") == "costlab open-model"
+
+
+@pytest.mark.parametrize(
+    ("generator", "named"),
+    [
+        ("auto", "costlab open-model"),
+        ("k6", "k6, which is missing"),
+        ("k6-docker", "k6-docker, which is missing"),
+    ],
+)
+def test_a_generator_that_is_missing_is_no_error_before_the_load_begins(tmp_path, monkeypatch, generator, named):
+    monkeypatch.delenv("K6", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert used_for(BROWSE, generator) == named
 
 
 def test_k6_is_taken_from_the_variable_before_the_path(monkeypatch, tmp_path):
