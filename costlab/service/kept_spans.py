@@ -8,7 +8,7 @@ second, all of them sampled. Which process of the service is asked does not matt
 it has kept; a service that is restarted begins with nothing.
 
 Trade-off: one write per batch, in the thread that exports; 4 MiB of disk (of memory, where /tmp is one) per service.
-Spans of the last two seconds before a process is killed are lost. Use instead: a collector such as Jaeger, for all spans.
+Spans of the last two seconds before a process is killed are lost. Use instead: a collector such as Jaeger, for all.
 
 Units: bytes. Lines are spans in the JSON form of OTLP (otlp.py).
 """

@@ -35,7 +35,7 @@ def stand_in(replace: Callable[[object, str, object], None] = setattr) -> Simple
     replace(session.Stage, "set", lambda self, variant: BEFORE)
     replace(session.Stage, "restore", lambda self: None)
     replace(quiet, "LOOK_SECONDS", 0.0)
-    replace(environment, "generator", lambda wanted, traffic: "fake")
+    replace(session, "used_for", lambda traffic, wanted: "fake")
     replace(environment, "describe", lambda stack, generator: here(generator))
     return SimpleNamespace(
         name="local",
