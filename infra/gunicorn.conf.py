@@ -35,7 +35,7 @@ for _left in Path(tempfile.gettempdir()).glob("costlab-*"):
     if _pid.isdecimal() and not _lives(_pid):
         shutil.rmtree(_left, ignore_errors=True)
 
-from costlab.service import fork_sharing, lifecycle, restart_flags
+from costlab.service import fork_sharing, lifecycle, logs, restart_flags
 from costlab.service.settings import ServerSettings, load
 
 os.environ.update(restart_flags.recorded(os.environ.get("COSTLAB_REDIS_URL", "")))
@@ -64,6 +64,12 @@ loglevel = "warning"
 
 if _freezes:
     fork_sharing.before_loading()
+
+
+def on_starting(server):
+    # The master tells of workers that time out or are killed. services.cache_proxy.app:create_app() is cache-proxy.
+    service = server.app.app_uri.rpartition(".app:")[0].rpartition(".")[2].replace("_", "-")
+    logs.configure(service or "gunicorn", _settings.log_level)
 
 
 def when_ready(server):

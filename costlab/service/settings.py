@@ -59,6 +59,7 @@ class ServerSettings(BaseSettings):
     threads: int = Field(8, ge=1, le=256, description="threads of each worker process")
     preload: Literal["off", "on"] = Field("off", description="load the service before the worker processes are forked")
     gc_freeze: Literal["off", "on"] = Field("off", description="keep the garbage collector off what was loaded by then")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")
 
     def internal_port(self) -> int:
         """The port number of the internal socket."""
@@ -73,7 +74,6 @@ class ServiceSettings(ServerSettings):
     otlp_endpoint: HttpUrl | None = Field(
         None, description="OTLP/HTTP collector; without it spans are only kept for costlab trace"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level logged")
 
 
 Settings = TypeVar("Settings", bound=ServerSettings)

@@ -24,7 +24,19 @@ from typing import Any
 
 import yaml
 
-from costlab.stack import ROOT, ServiceStatus, StackError, Usage, page, ports, replicas, restarting, seeing, wire
+from costlab.stack import (
+    ROOT,
+    ServiceStatus,
+    StackError,
+    Usage,
+    log_files,
+    page,
+    ports,
+    replicas,
+    restarting,
+    seeing,
+    wire,
+)
 from costlab.stack.docker_engine import Container, DockerEngine
 from costlab.stack.kept_faults import KeptFaults, end_all
 from costlab.stack.pausing import PausableContainer
@@ -35,8 +47,6 @@ _PUBLIC, _INTERNAL = 8000, 9000
 _APART = (*seeing.NAMES, "k6", "prepare", wire.TOXIPROXY)
 _GIVE_UP_RESTARTS = 3
 _KILLED = 128 + signals.SIGKILL
-
-_FAREWELL = re.compile(r"\[[^]]+\] \[\d+\] \[(INFO|WARNING|ERROR)\]")
 
 Report = Callable[[str], None]
 
@@ -349,11 +359,11 @@ class ComposeStack:
         return container.published.get(target) if container else None
 
     def _said(self, container: Container | None) -> str:
-        """The last line that a container wrote, as the end of a sentence; gunicorn's farewell follows the reason."""
+        """The line of a container that says why it failed, as the end of a sentence."""
         command = [self._docker, "logs", "--tail", "40", container.id] if container else []
-        lines = _run(command, self._environment, both=True).strip().splitlines() if command else []
-        telling = [line for line in lines if not _FAREWELL.match(line)] or lines
-        return f": {telling[-1].strip()}" if telling else f" (it wrote nothing; more in {self._log})"
+        lines = _run(command, self._environment, both=True).splitlines() if command else []
+        said = log_files.reason(lines)
+        return f": {said}" if said else f" (it wrote nothing; more in {self._log})"
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines() or ["no output"]

@@ -1,14 +1,15 @@
 """The log files of a stack's services: following them, and finding in one why its service failed."""
 
+import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 _POLL_SECONDS = 0.2
-# gunicorn's own lines come after the reason and only say that there is one.
-_GUNICORN = re.compile(r"^\[\d{4}-\d\d-\d\d [^\]]*\] \[\d+\] \[")
+# gunicorn's own lines come after the reason and mostly only say that there is one.
+_GUNICORN = "gunicorn.error"
 _REASON = re.compile(r"cannot |failed|FATAL|PANIC|No space left|[a-z]*error\b|exception\b|# .*aborting", re.IGNORECASE)
 _LONGEST_REASON = 400
 
@@ -30,13 +31,25 @@ def lines(files: Mapping[str, Path], follow: bool) -> Iterator[str]:
 
 def cause(file: Path, offset: int = 0) -> str:
     """The line that says why a service failed, from what it wrote after ``offset``."""
-    text = _text_after(file, offset)
-    written = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [line for line in written if not _GUNICORN.match(line)] or written
-    if not told:
-        return "it wrote nothing"
-    reason = next((line for line in reversed(told) if _REASON.search(line)), told[-1])
-    return reason[:_LONGEST_REASON]
+    return reason(_text_after(file, offset).splitlines()) or "it wrote nothing"
+
+
+def reason(lines: Sequence[str]) -> str:
+    """That line of ``lines``; empty where there is none."""
+    written = [line.strip() for line in lines if line.strip()]
+    told = [line for line in map(_told, written) if line] or written
+    return next((line for line in reversed(told) if _REASON.search(line)), told[-1] if told else "")[:_LONGEST_REASON]
+
+
+def _told(line: str) -> str:
+    """What ``line`` says; of one of gunicorn's own, the exception at the end of its traceback."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(event, dict) or event.get("event") != _GUNICORN:
+        return line
+    return event.get("exception", "").strip().rpartition("\n")[2]
 
 
 def size(file: Path) -> int:

@@ -6,14 +6,18 @@ from costlab.stack import log_files
 
 SETTINGS = """\
 users: cannot start: COSTLAB_THREADS: Input should be a valid integer
-[2026-11-22 19:00:00 +0000] [12] [ERROR] Worker (pid:13) exited with code 4
-[2026-11-22 19:00:00 +0000] [12] [ERROR] Reason: App failed to load.
+{"level":"error","event":"gunicorn.error","message":"Worker (pid:13) exited with code 4"}
+{"level":"error","event":"gunicorn.error","message":"Reason: App failed to load."}
 """
 TRACEBACK = """\
 Traceback (most recent call last):
   File "app.py", line 1, in <module>
 ModuleNotFoundError: No module named 'flask'
-[2026-11-22 19:00:00 +0000] [12] [ERROR] Shutting down: Master
+{"level":"error","event":"gunicorn.error","message":"Shutting down: Master"}
+"""
+LOGGED = """\
+{"event":"gunicorn.error","message":"Exception in worker process","exception":"Traceback:\\n  line 1\\nKeyError: 'x'"}
+{"level":"error","event":"gunicorn.error","message":"Worker (pid:13) exited with code 3"}
 """
 POSTGRES = """\
 2026-11-22 19:00:00 UTC [12] LOG:  starting PostgreSQL 15.18
@@ -27,6 +31,7 @@ POSTGRES = """\
     [
         (SETTINGS, "users: cannot start: COSTLAB_THREADS: Input should be a valid integer"),
         (TRACEBACK, "ModuleNotFoundError: No module named 'flask'"),
+        (LOGGED, "KeyError: 'x'"),
         (POSTGRES, 'FATAL:  could not write lock file "postmaster.pid": No space left on device'),
         ("starting\nsomething odd\n", "something odd"),
         ("", "it wrote nothing"),
