@@ -146,7 +146,14 @@ CASES = {
         "GET",
         "/api/users/7",
         USER_READ,
-        {"gateway.hedge": "fixed", "gateway.hedge_ms": 0.1, "users.slots": 8, "users.slot_ms": 50},
+        # With a cap of 1 this request itself earns the hedge, whatever others have left in the bucket.
+        {
+            "gateway.hedge": "fixed",
+            "gateway.hedge_ms": 0.1,
+            "gateway.hedge_cap": 1,
+            "users.slots": 8,
+            "users.slot_ms": 50,
+        },
         linked=("hedge", 1),
         tells={"costlab.flag.gateway.hedge": "fixed"},
     ),
