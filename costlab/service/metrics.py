@@ -5,10 +5,12 @@ Under gunicorn prometheus-client runs in multiprocess mode: each process writes 
 PROMETHEUS_MULTIPROC_DIR, and a scrape adds them up (metric_files.py says what becomes of those of the dead).
 """
 
+import json
 import struct
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
+from types import SimpleNamespace
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, multiprocess
@@ -19,6 +21,10 @@ from prometheus_client.registry import REGISTRY, Collector
 
 from costlab.service import metric_files
 from costlab.service.exemplars import Exemplars, WithExemplars
+
+# Series are kept under JSON with their help text in it, which prometheus-client reads anew at every scrape. Remembered
+# are more than a service has: labels are bounded.
+multiprocess.json = SimpleNamespace(loads=lru_cache(maxsize=8192)(json.loads))
 
 # Nobody asks when a series began, and the files of several processes do not tell.
 disable_created_metrics()
@@ -323,7 +329,7 @@ CPU_SECONDS = Gauge(
 )
 MEMORY_BYTES = Gauge(
     "process_memory_usage_bytes",
-    "Memory of all processes of the service, as PSS; looked at every 15 seconds.",
+    "Memory of all processes of the service, as PSS; looked at every 30 seconds.",
     multiprocess_mode="livemostrecent",
 )
 

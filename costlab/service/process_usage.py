@@ -15,7 +15,7 @@ from costlab.service import metrics
 # Whoever waits for flags asks for metrics every few milliseconds.
 PAUSE_SECONDS = 1.0
 # Reading PSS walks the page tables, 3 ms of CPU per process: read at every scrape, most of what a scrape costs.
-MEMORY_SECONDS = 15.0
+MEMORY_SECONDS = 30.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
