@@ -8,36 +8,21 @@ import os
 import select
 import shutil
 import tempfile
-from pathlib import Path
 
+_FOLDER = "costlab-"
 # prometheus-client decides at import whether it runs in multiprocess mode, so this comes before all else. What a killed
 # predecessor left in the folder would be counted as if its processes were alive.
 _metrics = os.environ.setdefault(
-    "PROMETHEUS_MULTIPROC_DIR", os.path.join(tempfile.gettempdir(), f"costlab-{os.getpid()}")
+    "PROMETHEUS_MULTIPROC_DIR", os.path.join(tempfile.gettempdir(), f"{_FOLDER}{os.getpid()}")
 )
 shutil.rmtree(_metrics, ignore_errors=True)
 os.makedirs(_metrics)
 
-
-def _lives(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-# A master that was killed could not remove its own; without this a service that is killed again and again fills a disk.
-for _left in Path(tempfile.gettempdir()).glob("costlab-*"):
-    _pid = _left.name.removeprefix("costlab-")
-    if _pid.isdecimal() and not _lives(_pid):
-        shutil.rmtree(_left, ignore_errors=True)
-
-from costlab.service import fork_sharing, lifecycle, logs, restart_flags
+from costlab.service import fork_sharing, lifecycle, logs, metric_files, restart_flags
 from costlab.service.settings import ServerSettings, load
 
+# Without this a service that is killed again and again fills a disk.
+metric_files.forget_killed_masters(_FOLDER)
 os.environ.update(restart_flags.recorded(os.environ.get("COSTLAB_REDIS_URL", "")))
 _settings = load(ServerSettings, "gunicorn")
 

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from costlab.cli.options import Target
 from costlab.lab.conclusion import DEFAULT_SHEET
 from costlab.lab.price_sheet import load_assumptions, load_sheet
 from costlab.seeing import live
@@ -49,7 +50,7 @@ def top(
     every: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds from one view to the next.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="One view after one interval, for pipes.")] = False,
     sheet: Annotated[str, typer.Option(help="A price sheet of infra/prices, without .toml.")] = DEFAULT_SHEET,
-    target: Annotated[str, typer.Option(help="Where the stack runs: local or compose.")] = "local",
+    target: Target = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --once.")] = False,
 ) -> None:
     """What the stack does now: rates, latencies, errors, cache, pools, jobs, flags, faults, CPU, memory, USD per month.

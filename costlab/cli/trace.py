@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
+from costlab.cli.options import AsJson, Misused, Target
 from costlab.failure import Failure
 from costlab.seeing import kept_trace, span_tree
 from costlab.seeing.kept_trace import KeptTrace
@@ -40,12 +41,6 @@ class NotKept(Failure):
     exit_code = 3
 
 
-class TraceUsage(Failure):
-    """A word of the command line that means nothing."""
-
-    exit_code = 2
-
-
 def register(app: typer.Typer) -> None:
     """Add this command to ``app``."""
     app.command("trace")(trace)
@@ -57,15 +52,15 @@ def trace(
         typer.Argument(metavar="ID", help="X-Request-Id of an answer, order-ID of a job, or a trace id."),
     ],
     wait: Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for spans under way.")] = 5.0,
-    target: Annotated[str, typer.Option(help="Where the stack runs: local or compose.")] = "local",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    target: Target = "local",
+    as_json: AsJson = False,
 ) -> None:
     """The span tree of a recent request, from the gateway to the worker, out of what the services kept of it.
 
     Only requests that were sampled have spans: costlab flags set tracing.sample=1. Exit code 3: none was kept.
     """
     if not context.SAFE_ID.fullmatch(identity):
-        raise TraceUsage(f"{identity!r} is no id; one has 1 to 64 letters, digits, dots, dashes or underscores")
+        raise Misused(f"{identity!r} is no id; one has 1 to 64 letters, digits, dots, dashes or underscores")
     stack = open_stack(target)
     require_up(stack)
     instances = list(stack.internal_urls())

@@ -35,6 +35,10 @@ class Conclusion(Closed):
         """The effect of ``variant`` on ``metric``."""
         return next(e for e in self.effects if (e.metric, e.variant) == (metric, variant))
 
+    def sides(self) -> dict[str, list[str]]:
+        """What it brings, costs and leaves open, each under its heading."""
+        return {"It brings": self.brings, "It costs": self.costs, "Not clear": self.unclear}
+
 
 def conclude(
     experiment: Experiment,

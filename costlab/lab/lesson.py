@@ -30,7 +30,7 @@ def outcome(line: Line, folder: Path) -> str:
 
 def _verdict(line: Line, stored: Result, conclusion: Conclusion) -> str:
     primary = stored.experiment.primary
-    effect = conclusion.effect(primary.metric, primary.variant)
+    effect = stored.decisive()
     predicted = words.change(stored.experiment.prediction.ratio)
     return (
         f"**{line.status}**: with `{primary.variant}` {words.title(primary.metric)} is {primary.direction}. "
@@ -67,8 +67,7 @@ def _more(stored: Result, name: str) -> str:
 
 def _sides(conclusion: Conclusion) -> list[str]:
     """What it brings and costs, what stays open, and what to keep in mind."""
-    sides = {"It brings": conclusion.brings, "It costs": conclusion.costs, "Not clear": conclusion.unclear}
-    said = [f"- {heading}: {'; '.join(lines) or 'nothing'}." for heading, lines in sides.items()]
+    said = [f"- {heading}: {'; '.join(lines) or 'nothing'}." for heading, lines in conclusion.sides().items()]
     return said + [f"- {caveat}." for caveat in conclusion.caveats]
 
 

@@ -12,6 +12,7 @@ from costlab.lab import plausible
 from costlab.lab.block import Block
 from costlab.lab.catalogue import ROOT, Day
 from costlab.lab.conclusion import Conclusion
+from costlab.lab.effect import Effect
 from costlab.lab.environment import Environment
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import Experiment, FlagValue, Form
@@ -58,6 +59,11 @@ class Result(Closed):
     twins: bool = False
     noise: Noise | None = None
     awaits_floor: bool = False
+
+    def decisive(self) -> Effect | None:
+        """The effect that the verdict is of; None until there is a verdict."""
+        primary = self.experiment.primary
+        return None if self.conclusion is None else self.conclusion.effect(primary.metric, primary.variant)
 
 
 def now() -> str:

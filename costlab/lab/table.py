@@ -136,8 +136,7 @@ def verdict_panel(result: Result, conclusion: Conclusion) -> Panel:
     effect = conclusion.effect(primary.metric, primary.variant)
     predicted = words.change(result.experiment.prediction.ratio)
     text.append(f"predicted {predicted}, measured {words.change(effect.ratio)}\n")
-    sides = {"It brings": conclusion.brings, "It costs": conclusion.costs, "Not clear": conclusion.unclear}
-    for heading, lines in sides.items():
+    for heading, lines in conclusion.sides().items():
         text.append(f"{heading}: ", style="bold")
         text.append("; ".join(lines) or "nothing")
         text.append("\n")

@@ -38,19 +38,13 @@ class Line:
 
 def summary(outcomes: Sequence[Outcome]) -> list[Line]:
     """A line per day, the verdicts corrected for being several."""
-    effects = {outcome.day: _primary(outcome.result) for outcome in outcomes}
+    effects = {outcome.day: outcome.result and outcome.result.decisive() for outcome in outcomes}
     tested = {day: effect.p for day, effect in effects.items() if effect is not None and _testable(effect)}
     corrected = dict(zip(tested, holm(list(tested.values())), strict=True))
     return [
         Line(o.day, effects[o.day], corrected.get(o.day), _word(o, effects[o.day], corrected.get(o.day), len(tested)))
         for o in outcomes
     ]
-
-
-def _primary(result: Result | None) -> Effect | None:
-    if result is None or result.conclusion is None:
-        return None
-    return result.conclusion.effect(result.experiment.primary.metric, result.experiment.primary.variant)
 
 
 def _testable(effect: Effect) -> bool:

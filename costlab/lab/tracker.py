@@ -74,12 +74,9 @@ def twins(folder: Path = REFERENCE / noise.FOLDER) -> str:
     whole = [one for one in stored if one.twins and one.status == "complete" and not noise.spoilt(one)]
     if not whole:
         return "No A/A run is stored."
-    found = [
-        (one, one.conclusion.effect(one.experiment.primary.metric, one.experiment.primary.variant)) for one in whole
-    ]
-    false = sum(_beyond(effect, 1 + one.experiment.primary.threshold()) for one, effect in found)
+    false = sum(_beyond(one.decisive(), 1 + one.experiment.primary.threshold()) for one in whole)
     unclear = sum(one.conclusion.verdict.word == "INCONCLUSIVE" for one in whole)
-    counted = sum(effect.exact for _, effect in found)
+    counted = sum(one.decisive().exact for one in whole)
     return (
         f"Of {len(whole)} A/A runs on a real stack, a day's baseline against itself, {false or 'none'} found a "
         f"difference that the day would call one, {unclear} could not tell, and in {counted} the figure is counted, so "

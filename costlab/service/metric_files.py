@@ -14,7 +14,9 @@ Source: the documentation of prometheus-client, "Multiprocess Mode".
 
 import fcntl
 import os
+import shutil
 import struct
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,12 +72,26 @@ def forget_dead_processes() -> None:
     if shared is None:
         return
     for pid in {int(file.stem.rpartition("_")[2]) for file in shared.glob("*_*.db")} - {_DEAD}:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not _lives(pid):
             forget_process(pid)
-        except PermissionError:
-            pass  # it lives
+
+
+def forget_killed_masters(name: str) -> None:
+    """Remove the folders ``name`` and a pid of masters that were killed: they could not take away their own."""
+    for left in Path(tempfile.gettempdir()).glob(f"{name}*"):
+        pid = left.name.removeprefix(name)
+        if pid.isdecimal() and not _lives(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it is somebody else's
+    return True
 
 
 def _fold(file: Path, into: Path) -> None:

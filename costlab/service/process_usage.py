@@ -34,8 +34,7 @@ class ProcessUsage:
         if now - self._last < PAUSE_SECONDS or not self._proc.is_dir():
             return
         self._last = now
-        memory_is_due = now - self._memory_last >= MEMORY_SECONDS
-        if memory_is_due:
+        if now - self._memory_last >= MEMORY_SECONDS:
             self._memory_last = now
             # A process that comes later is seen later, as a rise; the time of one that goes is its parent's.
             self._pids = list(self._tree(self._root))

@@ -16,7 +16,6 @@ from pathlib import Path
 from costlab.lab.load import open_model
 from costlab.lab.load.hooks import Hooks
 from costlab.lab.load.k6 import find_k6, in_docker, run_k6, run_k6_in_docker, scenario_of, version
-from costlab.lab.load.open_model import run_open_model
 from costlab.lab.load.spec import (
     MOST_CONNECTIONS,
     SAMPLE,
@@ -73,7 +72,7 @@ def run_load(
     hooks = Hooks(**{name: value for name, value in given.items() if value is not None})
     if generator == "auto":
         generator = _chosen(spec.arrivals, spec.traffic)
-    run = {"k6": run_k6, "k6-docker": run_k6_in_docker, "open-model": run_open_model}[generator]
+    run = {"k6": run_k6, "k6-docker": run_k6_in_docker, "open-model": open_model.run_open_model}[generator]
     return run(spec, traffic, hooks)
 
 
