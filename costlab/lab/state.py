@@ -11,7 +11,7 @@ import redis
 
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import Experiment
-from costlab.service.flags import Registry
+from costlab.service.flags import BadFlagValue, Registry
 from costlab.stack import Stack, replicas
 from costlab.stack.control import Control
 
@@ -36,11 +36,8 @@ class Stage:
         self._control = control
         self._experiment = experiment
         self._set_flags = set_flags
-        if unsaid := [name for name in experiment.flags() if name not in before]:
-            # A damaged result that is gone on with; costlab report can still read it.
-            raise LabError(f"it is not known how {', '.join(unsaid)} stood before the run (flags_before of the result)")
         # A flag that only another variant names is back at its value, whichever variant came before.
-        self._touched = {name: before[name] for name in experiment.flags()}
+        self._touched = _stood(experiment, before)
         self.restarts = _instances(restarted(experiment, self._touched), list(stack.internal_urls()))
 
     def set(self, variant: str) -> Flags:
@@ -59,6 +56,18 @@ class Stage:
     def restore(self) -> None:
         """The flags as they were before the run, in processes that follow them."""
         self._set_flags(self._touched)
+
+
+def _stood(experiment: Experiment, before: Flags) -> Flags:
+    """Those of ``before`` that a variant sets; LabError where a damaged result, which costlab report can still read, is
+    gone on with."""
+    if unsaid := [name for name in experiment.flags() if name not in before]:
+        raise LabError(f"it is not known how {', '.join(unsaid)} stood before the run (flags_before of the result)")
+    registry = Registry.load()
+    try:
+        return {name: registry[name].parse(before[name]) for name in experiment.flags()}
+    except BadFlagValue as error:
+        raise LabError(f"flags_before of the result: {error}") from error
 
 
 def restarted(experiment: Experiment, before: Flags) -> set[str]:

@@ -21,6 +21,7 @@ from costlab.lab.conclusion import conclude
 from costlab.lab.errors import LabError
 from costlab.lab.load.traffic import load_traffic
 from costlab.lab.state import Stage
+from costlab.service.flags import Registry
 from tests.unit.lab import synthetic
 
 DAY = find("11").file.read_text()
@@ -240,6 +241,9 @@ def _everything(path: Path) -> None:
 def test_a_run_is_not_gone_on_with_where_nobody_knows_what_to_put_back():
     with pytest.raises(LabError, match=r"not known how cache.strategy, .* stood before the run \(flags_before"):
         Stage(None, None, synthetic.day_11(), None, before={"cache.ttl": 30.0})
+    damaged = Registry.load().defaults() | {"cache.ttl": "forever"}
+    with pytest.raises(LabError, match=r"flags_before of the result: cache.ttl cannot be 'forever'; allowed"):
+        Stage(None, None, synthetic.day_11(), None, before=damaged)
 
 
 @settings(parent=often, max_examples=100)
