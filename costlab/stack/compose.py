@@ -8,21 +8,14 @@ COSTLAB_WITHOUT     services to leave out where their image cannot be had: prome
 COSTLAB_WIRE        on: every call goes through toxiproxy (wire.py); unset: as the running stack has it
 """
 
-import json
 import os
 import re
-import shutil
 import signal as signals
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from costlab.stack import (
     ROOT,
@@ -32,17 +25,17 @@ from costlab.stack import (
     log_files,
     page,
     ports,
-    replicas,
     restarting,
     seeing,
     wire,
 )
-from costlab.stack.docker_engine import Container, DockerEngine
+from costlab.stack.compose_project import INTERNAL, ComposeProject, with_hint
+from costlab.stack.docker_engine import Container
 from costlab.stack.kept_faults import KeptFaults, end_all
 from costlab.stack.pausing import PausableContainer
 
 HEALTHY_SECONDS = 180.0
-_PUBLIC, _INTERNAL = 8000, 9000
+_PUBLIC = 8000
 # What watches the stack or prepares it: no part of what an experiment measures, and not needed to run one.
 _APART = (*seeing.NAMES, "k6", "prepare", wire.TOXIPROXY)
 _GIVE_UP_RESTARTS = 3
@@ -64,7 +57,7 @@ class ComposeStack:
         self.folder = state or ROOT / ".costlab" / "compose"
         self._log = self.folder / "compose.log"
         self._without = seeing.left_out(given.get(seeing.WITHOUT, ""))
-        self._given = ports.moved(given) | _no_traces(self._without) | given
+        self._project = ComposeProject(ports.moved(given) | _no_traces(self._without) | given, self._log)
         self._own_image = "COSTLAB_IMAGE" not in given
         self._own_toxiproxy = "TOXIPROXY_IMAGE" not in given
 
@@ -89,11 +82,11 @@ class ComposeStack:
         """Stop and remove containers and network; the data (``volumes``) stays unless told otherwise."""
         end_all(self.faults_folder)
         data = ["--volumes"] if volumes else []
-        self._compose("--profile", "load", "--profile", "chaos", "down", "--remove-orphans", *data)
+        self._project.compose("--profile", "load", "--profile", "chaos", "down", "--remove-orphans", *data)
 
     def status(self) -> list[ServiceStatus]:
         """One row for each service that should run; those that never were started are ``absent``."""
-        found = self._containers()
+        found = self._project.containers()
         return [self._row(name, found.get(name)) for name in self._lasting()]
 
     def left_out(self) -> dict[str, str]:
@@ -102,11 +95,20 @@ class ComposeStack:
 
     def logs(self, service: str | None = None, follow: bool = False) -> Iterator[str]:
         """Lines of the containers' logs, each with the name of its container in front."""
-        options = ["--no-color", *(["--follow"] if follow else []), *([self._whole(service)] if service else [])]
-        command = [*self._command, "logs", *options]
-        of_one = self._several(service) and re.compile(rf"{service}(-1)? ")
+        options = [
+            "--no-color",
+            *(["--follow"] if follow else []),
+            *([self._project.whole(service)] if service else []),
+        ]
+        command = [*self._project.command, "logs", *options]
+        of_one = self._project.several(service) and re.compile(rf"{service}(-1)? ")
         with subprocess.Popen(
-            command, cwd=ROOT, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            env=self._project.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         ) as process:
             try:
                 # Compose 2.26 clears the line of a terminal that is not there.
@@ -115,34 +117,38 @@ class ComposeStack:
             finally:
                 process.terminate()
 
+    @property
+    def faults_folder(self) -> Path:
+        return self.folder / "chaos" / self._project.name
+
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._port('gateway', _PUBLIC)}"
+        return f"http://127.0.0.1:{self._project.port('gateway', _PUBLIC)}"
 
     def internal_urls(self) -> dict[str, str]:
-        ports = {name: self._port(name, _INTERNAL) for name in self._instances()}
+        ports = {name: self._project.port(name, INTERNAL) for name in self._project.instances()}
         return {name: f"http://127.0.0.1:{port}" for name, port in ports.items() if port}
 
     def token(self) -> str:
-        return self._compose("exec", "-T", "gateway", "cat", "/run/costlab/token").strip()
+        return self._project.compose("exec", "-T", "gateway", "cat", "/run/costlab/token").strip()
 
     def dsn(self, role: str = "lab") -> str:
-        password = self._services["postgres"]["environment"]["POSTGRES_PASSWORD"]
-        return f"postgresql://{role}:{password}@127.0.0.1:{self._port('postgres', 5432)}/costlab"
+        password = self._project.services["postgres"]["environment"]["POSTGRES_PASSWORD"]
+        return f"postgresql://{role}:{password}@127.0.0.1:{self._project.port('postgres', 5432)}/costlab"
 
     def redis_url(self) -> str:
-        return f"redis://127.0.0.1:{self._port('redis', 6379)}/0"
+        return f"redis://127.0.0.1:{self._project.port('redis', 6379)}/0"
 
     def toxiproxy_url(self) -> str | None:
         """Where toxiproxy takes orders; None where it is not in between."""
-        if wire.TOXIPROXY not in self._services:
+        if wire.TOXIPROXY not in self._project.services:
             return None
-        return f"http://127.0.0.1:{self._port(wire.TOXIPROXY, wire.API)}"
+        return f"http://127.0.0.1:{self._project.port(wire.TOXIPROXY, wire.API)}"
 
     def usage(self) -> dict[str, Usage]:
         """CPU seconds and memory of each measured service's control groups: all its processes in all its containers."""
-        measured = [c for c in self._containers().values() if c.running and c.service not in _APART]
+        measured = [c for c in self._project.containers().values() if c.running and c.service not in _APART]
         with ThreadPoolExecutor(len(measured) or 1) as together:
-            figures = list(together.map(self._engine.cpu_seconds_and_memory, measured))
+            figures = list(together.map(self._project.engine.cpu_seconds_and_memory, measured))
         used = {container.service: Usage(0.0, 0, "cgroup") for container in measured}
         for container, (cpu, memory) in zip(measured, figures, strict=True):
             before = used[container.service]
@@ -156,28 +162,28 @@ class ComposeStack:
         start the container again.
         """
         name = signals.Signals(signal).name.removeprefix("SIG")
-        command = ["exec", self._container(service).id, "sh", "-c", f"kill -s {name} -- -1"]
+        command = ["exec", self._project.container(service).id, "sh", "-c", f"kill -s {name} -- -1"]
         # The shell that kills can be killed along with its container.
-        self._run_docker(*command, fine=(0, _KILLED))
+        self._project.run_docker(*command, fine=(0, _KILLED))
 
     def pausable(self, service: str) -> PausableContainer:
         """Its container."""
-        found = self._container(service)
+        found = self._project.container(service)
         if not found.running:
             raise StackError(f"{service} does not run")
-        return PausableContainer(self._docker, found.id)
+        return PausableContainer(self._project.docker, found.id)
 
     def stop(self, service: str) -> None:
         """Stop ``service`` in an orderly way and leave it stopped."""
         KeptFaults(self.faults_folder, "process").end_on([service])
         self._end_at_once([service])
         # The engine keeps no such time for a container; Compose reads it off the file.
-        seconds = self._services[self._whole(service)].get("stop_grace_period", "10s").removesuffix("s")
-        self._run_docker("stop", "--time", seconds, self._container(service).id)
+        seconds = self._project.services[self._project.whole(service)].get("stop_grace_period", "10s").removesuffix("s")
+        self._project.run_docker("stop", "--time", seconds, self._project.container(service).id)
 
     def start(self, service: str) -> None:
         """Start ``service`` after ``stop``; returns when healthy."""
-        self._run_docker("start", self._container(service).id)
+        self._project.run_docker("start", self._project.container(service).id)
         self._wait_healthy([service], lambda _line: None)
 
     def restart(self, *services: str) -> None:
@@ -186,24 +192,24 @@ class ComposeStack:
         Compose makes all containers of a service anew or none: where only some of its instances are named, those keep
         the environment they have.
         """
-        together = {self._whole(service) for service in services}
-        whole = [name for name in together if set(self._instances_of(name)) <= set(services)]
+        together = {self._project.whole(service) for service in services}
+        whole = [name for name in together if set(self._project.instances_of(name)) <= set(services)]
         KeptFaults(self.faults_folder, "process").end_on(services)
         if whole:
-            self._end_at_once([instance for name in whole for instance in self._instances_of(name)])
-            self._compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", *whole)
+            self._end_at_once([instance for name in whole for instance in self._project.instances_of(name)])
+            self._project.compose("up", "--detach", "--no-build", "--no-deps", "--force-recreate", *whole)
         for service in services:
-            if self._whole(service) not in whole:
+            if self._project.whole(service) not in whole:
                 self.stop(service)
                 self.start(service)
         self._wait_healthy(services, lambda _line: None)
 
     def _end_at_once(self, instances: Sequence[str]) -> None:
         """Kill those of ``instances`` that run, where service.shutdown says so; PostgreSQL and Redis never."""
-        running = {name: container for name, container in self._containers().items() if container.running}
-        doomed = [running[name].id for name in instances if name in running and self._port(name, _INTERNAL)]
+        running = {name: container for name, container in self._project.containers().items() if container.running}
+        doomed = [running[name].id for name in instances if name in running and self._project.port(name, INTERNAL)]
         if doomed and restarting.shutdown_kind(self.redis_url()) == "kill":
-            self._run_docker("kill", *doomed)
+            self._project.run_docker("kill", *doomed)
 
     # Starting
 
@@ -211,21 +217,23 @@ class ComposeStack:
         hint = "the whole output is in " + str(self._log)
         if self._own_image:
             report("building the image of the services")
-            self._compose("build", "prepare", hint=hint)
-        if self._own_toxiproxy and wire.TOXIPROXY in self._services:
+            self._project.compose("build", "prepare", hint=hint)
+        if self._own_toxiproxy and wire.TOXIPROXY in self._project.services:
             report("building the image of toxiproxy")
-            self._compose("build", wire.TOXIPROXY, hint=hint)
+            self._project.compose("build", wire.TOXIPROXY, hint=hint)
 
     def _start(self, report: Report) -> None:
-        names = [name for name in self._names() if name not in self._without]
-        command = [*self._command, "up", "--detach", "--no-build", "--quiet-pull", *names]
+        names = [name for name in self._project.names() if name not in self._without]
+        command = [*self._project.command, "up", "--detach", "--no-build", "--quiet-pull", *names]
         report("starting containers")
         shown: dict[str, str] = {}
         # The end of an earlier run must not be taken for a failure of this one.
-        self._compose("rm", "--force", "prepare")
+        self._project.compose("rm", "--force", "prepare")
         with (
             self._log.open("ab") as log,
-            subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT) as process,
+            subprocess.Popen(
+                command, cwd=ROOT, env=self._project.environment, stdout=log, stderr=subprocess.STDOUT
+            ) as process,
         ):
             try:
                 while process.poll() is None:
@@ -246,14 +254,14 @@ class ComposeStack:
         while late := self._unhealthy(names):
             self._refuse_failed()
             if time.monotonic() > deadline:
-                said = self._said(self._containers().get(late[0]))
+                said = self._said(self._project.containers().get(late[0]))
                 raise StackError(f"not healthy after {HEALTHY_SECONDS:.0f} s: {', '.join(late)}{said}")
             self._show_progress(shown, report)
             time.sleep(0.3)
         self._show_progress(shown, report)
 
     def _show_progress(self, shown: dict[str, str], report: Report) -> None:
-        for name, container in sorted(self._containers().items()):
+        for name, container in sorted(self._project.containers().items()):
             state = _word(container)
             if state != shown.get(name) and state not in ("created", "starting"):
                 report(f"{name}: {state}")
@@ -261,7 +269,7 @@ class ComposeStack:
 
     def _refuse_failed(self, patience: int = _GIVE_UP_RESTARTS) -> None:
         """One line about the first container that will not come up; ``patience`` is how many restarts are too many."""
-        for name, container in self._containers().items():
+        for name, container in self._project.containers().items():
             if container.state == "exited" and container.exit_code:
                 raise StackError(f"{name} stopped with exit code {container.exit_code}{self._said(container)}")
             if container.restarts >= patience and not container.healthy:
@@ -272,173 +280,53 @@ class ComposeStack:
 
     def _refuse_taken_ports(self) -> None:
         """Before anything starts: a port that another program has. Ports of our own containers are ours."""
-        running = self._containers()
+        running = self._project.containers()
         ours = {port for container in running.values() for port in container.published.values()}
-        wanted = {port: name for name in self._names() if name not in self._without for port in self._published(name)}
+        wanted = {
+            port: name
+            for name in self._project.names()
+            if name not in self._without
+            for port in self._project.published(name)
+        }
         ports.refuse_taken({port: name for port, name in wanted.items() if port not in ours})
 
     # Looking
 
-    def _containers(self) -> dict[str, Container]:
-        """Every container by the name of its instance."""
-        return {container.name: container for container in self._engine.containers(self._project)}
-
-    def _container(self, instance: str) -> Container:
-        self._whole(instance)
-        found = self._containers().get(instance)
-        if found is None:
-            raise StackError(f"{instance} has no container: the stack is not up (costlab up --target compose)")
-        return found
-
     def _unhealthy(self, names: Sequence[str]) -> list[str]:
         """Those of ``names`` that do not run, or whose health check is not green."""
-        healthy = {name for name, container in self._containers().items() if container.healthy}
+        healthy = {name for name, container in self._project.containers().items() if container.healthy}
         return [name for name in names if name not in healthy]
 
     def _row(self, name: str, container: Container | None) -> ServiceStatus:
         running = container is not None and container.running
-        cpu, memory = self._engine.cpu_seconds_and_memory(container) if running else (0.0, 0)
-        internal = self._port(name, _INTERNAL)
+        cpu, memory = self._project.engine.cpu_seconds_and_memory(container) if running else (0.0, 0)
+        internal = self._project.port(name, INTERNAL)
         return ServiceStatus(
             name=name,
             state=container.state if container else "absent",
             healthy=container is not None and container.healthy,
             pid=container.pid if running else None,
-            port=self._public_port(name),
+            port=self._project.public_port(name),
             internal_port=internal,
             cpu_seconds=cpu,
             memory_bytes=memory,
-            processes=self._engine.processes(container) if running else 0,
-            url=page(name, self._public_port(name)),
+            processes=self._project.engine.processes(container) if running else 0,
+            url=page(name, self._project.public_port(name)),
         )
 
     def _lasting(self) -> list[str]:
         """The instances that should be running once the stack is up."""
         apart = (*self._without, "prepare")
-        return [name for name in self._instances() if self._whole(name) not in apart]
-
-    def _instances(self) -> list[str]:
-        return [instance for name in self._names() for instance in self._instances_of(name)]
-
-    def _instances_of(self, service: str) -> list[str]:
-        number = (self._services[service].get("deploy") or {}).get("replicas", 1)
-        return [replicas.instance(service, place) for place in range(1, number + 1)]
-
-    def _names(self) -> list[str]:
-        return list(self._services)
-
-    def _whole(self, instance: str) -> str:
-        """The service that ``instance`` is one of."""
-        if instance not in self._instances():
-            raise StackError(f"no service {instance!r}; there are {', '.join(self._instances())}")
-        return replicas.service_of(instance)
-
-    def _several(self, instance: str | None) -> bool:
-        return instance is not None and len(self._instances_of(self._whole(instance))) > 1
-
-    def _public_port(self, instance: str) -> int | None:
-        """Its first published port that is not the internal one."""
-        targets = (port["target"] for port in self._services[self._whole(instance)].get("ports", ()))
-        return next((self._port(instance, target) for target in targets if target != _INTERNAL), None)
-
-    def _published(self, service: str) -> list[int]:
-        """Its ports on loopback, or those of the range from which the engine gives one to each instance."""
-        return [
-            number for port in self._services[service].get("ports", ()) for number in ports.expand(port["published"])
-        ]
-
-    def _port(self, instance: str, target: int) -> int | None:
-        """The loopback port under which ``target`` of an instance's container is published."""
-        service = self._whole(instance)
-        described = next((port for port in self._services[service].get("ports", ()) if port["target"] == target), None)
-        if described is None:
-            return None
-        if described["published"].isdigit():
-            return int(described["published"])
-        container = self._containers().get(instance)
-        return container.published.get(target) if container else None
+        return [name for name in self._project.instances() if self._project.whole(name) not in apart]
 
     def _said(self, container: Container | None) -> str:
         """The line of a container that says why it failed, as the end of a sentence."""
-        command = [self._docker, "logs", "--tail", "40", container.id] if container else []
-        lines = _run(command, self._environment, both=True).splitlines() if command else []
-        said = log_files.reason(lines)
+        said = log_files.reason(self._project.last_lines(container)) if container else ""
         return f": {said}" if said else f" (it wrote nothing; more in {self._log})"
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines() or ["no output"]
-        return _with_hint(lines[-1].strip())
-
-    # Docker
-
-    @cached_property
-    def _services(self) -> dict[str, dict[str, Any]]:
-        return self._topology["services"]
-
-    @property
-    def faults_folder(self) -> Path:
-        return self.folder / "chaos" / self._project
-
-    @cached_property
-    def _project(self) -> str:
-        return self._given.get("COMPOSE_PROJECT_NAME") or yaml.safe_load(ports.COMPOSE_FILE.read_text())["name"]
-
-    @cached_property
-    def _environment(self) -> dict[str, str]:
-        """What Compose is told. A stack that calls through toxiproxy goes on doing so, whoever restarts a part."""
-        chosen = {wire.VARIABLE: "on" if self._has_toxiproxy() else "off"} | self._given
-        return chosen | wire.variables(chosen)
-
-    def _has_toxiproxy(self) -> bool:
-        if self._given.get(wire.VARIABLE):
-            return wire.is_on(self._given)
-        with suppress(StackError):  # without Docker there is no stack
-            return wire.TOXIPROXY in self._containers()
-        return False
-
-    @cached_property
-    def _topology(self) -> dict[str, Any]:
-        """docker-compose.yml as Compose reads it: variables filled in, one form for everything."""
-        return json.loads(self._compose("config", "--format", "json"))
-
-    @cached_property
-    def _engine(self) -> DockerEngine:
-        command = [self._docker, "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
-        return DockerEngine(_run(command, self._given).strip())
-
-    @cached_property
-    def _docker(self) -> str:
-        found = shutil.which("docker", path=self._given.get("PATH", ""))
-        if found is None:
-            raise StackError(
-                "no docker command on this machine: install Docker, or use the local stack, which needs none"
-            )
-        return found
-
-    @cached_property
-    def _command(self) -> list[str]:
-        """Compose 2 as a plugin of docker, or the program of its own that some systems install."""
-        for candidate in ([self._docker, "compose"], ["docker-compose"]):
-            if _is_version_2([*candidate, "version", "--short"], self._given):
-                return [*candidate, "--ansi", "never", "--file", str(ROOT / "docker-compose.yml")]
-        raise StackError("Docker is here but Compose 2 is not: install the docker-compose-plugin package")
-
-    def _run_docker(self, *arguments: str, fine: Sequence[int] = (0,)) -> None:
-        _run([self._docker, *arguments], self._environment, log=self._log, fine=fine)
-
-    def _compose(self, *arguments: str, hint: str = "", fine: Sequence[int] = (0,)) -> str:
-        """The output of a Compose command; its failure is one line, the rest goes to the log."""
-        command = [*self._command, *arguments]
-        return _run(command, self._environment, log=self._log, hint=hint, fine=fine)
-
-
-def _is_version_2(command: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether ``command`` is there, runs, and says that it is version 2 or later."""
-    if shutil.which(command[0], path=environment.get("PATH", "")) is None:
-        return False
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    version = re.match(r"v?(\d+)", done.stdout.strip())
-    return done.returncode == 0 and version is not None and int(version[1]) >= 2
+        return with_hint(lines[-1].strip())
 
 
 def _word(container: Container) -> str:
@@ -446,45 +334,6 @@ def _word(container: Container) -> str:
     if container.state == "exited":
         return "done" if container.exit_code == 0 else f"stopped with exit code {container.exit_code}"
     return (container.health or "running") if container.running else container.state
-
-
-def _run(
-    command: Sequence[str],
-    environment: Mapping[str, str],
-    log: Path | None = None,
-    hint: str = "",
-    both: bool = False,
-    fine: Sequence[int] = (0,),
-) -> str:
-    """What ``command`` wrote on stdout (``both``: on stderr too).
-
-    An exit code that is not ``fine`` is one line, and the rest goes to ``log``.
-    """
-    stderr = subprocess.STDOUT if both else subprocess.PIPE
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode in fine:
-        return done.stdout
-    said = done.stdout + (done.stderr or "")
-    if log and log.parent.is_dir():
-        with log.open("a") as file:
-            file.write(said)
-    lines = (said.strip() or f"exit code {done.returncode}").splitlines()
-    raise StackError(_with_hint(lines[-1].strip()) + (f" ({hint})" if hint else ""))
-
-
-def _with_hint(message: str) -> str:
-    if "no such host" in message or "failed to do request" in message:
-        return f"{message} (no image registry is reached: infra/offline/build.sh makes stand-in images on Debian)"
-    return message
 
 
 def _no_traces(without: Sequence[str]) -> dict[str, str]:

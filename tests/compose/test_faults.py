@@ -60,7 +60,11 @@ def test_a_pause_ends_at_its_time_after_kill_9_of_the_command_that_set_it(stack,
         "print('paused', flush=True); signal.pause()"
     )
     with subprocess.Popen(
-        [sys.executable, "-c", script], env=stack._given, stdout=subprocess.PIPE, text=True, start_new_session=True
+        [sys.executable, "-c", script],
+        env=stack._project.given,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     ) as command:
         assert command.stdout.readline() == "paused\n"
         os.killpg(command.pid, signal.SIGKILL)
@@ -86,7 +90,11 @@ def wired(stack):
     """The same stack with toxiproxy in between, for the tests that follow; afterwards as it was."""
     if LEFT_OUT:
         pytest.skip("toxiproxy was left out: no Go here that builds it")
-    ours = {"COSTLAB_PORT_BASE": stack._given["COSTLAB_PORT_BASE"], "COSTLAB_PROCESSES": "2", "COSTLAB_WIRE": "on"}
+    ours = {
+        "COSTLAB_PORT_BASE": stack._project.given["COSTLAB_PORT_BASE"],
+        "COSTLAB_PROCESSES": "2",
+        "COSTLAB_WIRE": "on",
+    }
     through = compose_stack(stack.folder, PROJECT, **ours)
     through.up(lambda line: None)
     yield through
