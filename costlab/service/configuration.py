@@ -5,7 +5,8 @@
 
 ``restart``  only a process that starts reads it. A bad value spreads as fast as somebody restarts.
 ``poll``     each process reads it every ``service.config_poll`` seconds, at a moment of its own.
-``push``     one message, and every process has it within milliseconds, the bad one as well.
+``push``     one message, and every process has it within milliseconds, the bad one as well. A message that is lost with
+             its connection is made up for within REREAD_SECONDS.
 
 With ``service.config_validation`` on, a document that breaks its schema is refused twice: at the door, with what is
 allowed, and by every process that reads it all the same (somebody wrote to Redis, or an older version let it in); that
@@ -40,6 +41,8 @@ from costlab.service.flags import Flags
 from costlab.service.revisioned_hash import RevisionedHash
 
 RETRY_SECONDS = 0.2
+# redis-py connects and subscribes again without a word, so nobody hears of the messages it has missed.
+REREAD_SECONDS = 5.0
 TAKEN, REFUSED, TURNED_AWAY = "taken", "refused", "turned_away"
 # What faults slipped in, each its setting and value, by whose it is; the last of a setting counts.
 Slips = dict[object, tuple[str, object]]
@@ -179,8 +182,8 @@ class ConfigurationStore:
         return self._hash.set(encoded)
 
     def listen(self, refresh: Callable[[], None], ended: Callable[[], bool]) -> None:
-        """Call ``refresh`` once, then at each change, until ``ended``."""
-        self._hash.listen(refresh, ended)
+        """Call ``refresh`` once, at each change and every REREAD_SECONDS, until ``ended``."""
+        self._hash.listen(refresh, ended, REREAD_SECONDS)
 
 
 def _value(text: str) -> object:

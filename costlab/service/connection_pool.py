@@ -5,11 +5,14 @@ Example: a PostgreSQL connect takes about 5 ms and a point read 0.3 ms. A servic
 
 Trade-off: a pool bounds concurrency. With all connections lent out, the next caller waits (the wait is measured);
 too large a pool moves the queue into the database, where it costs more. ``size`` is read on every call, so a pool
-can be resized while it is used; size 0 keeps nothing and opens a connection for each call.
+can be resized while it is used; size 0 keeps nothing, bounds nothing and opens a connection for each call.
+
+A connection that is still being opened when its caller leaves keeps its place, and is lent to others once it is there:
+a peer that hangs has at most ``size`` of them to answer, however many callers come and go.
 
 Use instead: a pooler outside the process (PgBouncer) when many processes share one database.
 
-Units: seconds. Errors: PoolTimeout when no connection came free in time; whatever ``open`` raises.
+Units: seconds. Errors: PoolTimeout when no connection came free in time; whatever ``open`` raises, StillOpening too.
 Source: HikariCP, "About Pool Sizing" (connections = 2 x cores + spindles).
 """
 
@@ -17,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
@@ -27,6 +31,14 @@ Connection = TypeVar("Connection")
 
 class PoolTimeout(Exception):
     """Every connection was lent out for longer than the caller would wait."""
+
+
+class StillOpening(Exception):
+    """Raised by ``open`` for a caller who would not wait any longer; ``opening`` tells how it ends."""
+
+    def __init__(self, message: str, opening: Future) -> None:
+        super().__init__(message)
+        self.opening = opening
 
 
 class ConnectionPool(Generic[Connection]):
@@ -49,15 +61,16 @@ class ConnectionPool(Generic[Connection]):
         self._waited = metrics.CONNECTION_WAIT_SECONDS.labels(peer)
 
     @contextmanager
-    def lend(self, timeout: float) -> Iterator[tuple[Connection, bool]]:
-        """A connection and whether it was used before. It goes back afterwards, unless the block raised."""
-        connection = self._take(timeout)
-        reused = connection is not None
+    def lend(
+        self, timeout: float, is_dead: Callable[[Connection], bool] | None = None
+    ) -> Iterator[tuple[Connection, bool]]:
+        """A connection and whether it was used before. It goes back afterwards, unless the block raised.
+
+        An idle one that ``is_dead`` is not lent: others are likely to be dead too, so all are closed and one is opened.
+        """
+        connection, reused = self._usable(self._take(timeout), is_dead)
         healthy = False
         try:
-            if connection is None:
-                connection = self._open()
-                self._opened.inc()
             yield connection, reused
             healthy = True
         finally:
@@ -78,6 +91,32 @@ class ConnectionPool(Generic[Connection]):
                 self._wait(timeout)
             self._lent += 1
             return self._idle.pop() if self._idle and size else None
+
+    def _usable(self, idle: Connection | None, is_dead: Callable[[Connection], bool] | None) -> tuple[Connection, bool]:
+        """``idle``, or a new one in its place, which is free again when there will be none."""
+        try:
+            if idle is not None:
+                if is_dead is None or not is_dead(idle):
+                    return idle, True
+                self._close(idle)
+                self.clear()
+            connection = self._open()
+        except StillOpening as late:
+            late.opening.add_done_callback(self._arrived)
+            raise
+        except BaseException:
+            self._give_back(None, healthy=False)
+            raise
+        self._opened.inc()
+        return connection, False
+
+    def _arrived(self, opening: "Future[Connection]") -> None:
+        """Whoever had it opened is gone."""
+        if opening.exception() is not None:
+            self._give_back(None, healthy=False)
+        else:
+            self._opened.inc()
+            self._give_back(opening.result(), healthy=True)
 
     def _wait(self, timeout: float) -> None:
         started = time.perf_counter()

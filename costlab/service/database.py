@@ -6,10 +6,12 @@
 
 A database that cannot be reached or does not answer in time becomes a 503; nothing waits beyond the request's
 deadline (client_timeout.py). A statement outside a transaction is sent once more when the connection it used turned out
-to be dead; one that must not take effect twice (``again=False``) only when that was known before it was sent.
+to be dead. A transaction, and a statement that must not take effect twice (``again=False``), is sent once; an idle
+connection that has hung up is exchanged for a new one before that.
 """
 
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +25,7 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, connection, cursor
 
 from costlab.service import context, metrics
 from costlab.service.client_timeout import ClientTimeout, TimedOut
-from costlab.service.connection_pool import ConnectionPool, PoolTimeout
+from costlab.service.connection_pool import ConnectionPool, PoolTimeout, StillOpening
 from costlab.service.fault_edges import NO_EDGE, Edge
 from costlab.service.fault_kinds.effects import Answer, Break
 from costlab.service.flags import Flags
@@ -93,16 +95,13 @@ class Database:
     ) -> list[tuple[Any, ...]]:
         """The rows of one statement, committed at once. ``again``: whether it may take effect twice."""
         for _ in range(2):
-            reused = sent = False
+            reused = False
             try:
-                with self._lend() as (link, reused):
-                    if not again:
-                        _refuse_dead(link)
-                    sent = True
+                with self._lend(living=not again) as (link, reused):
                     return self._rows(link, statement, parameters)
             except _LOST as error:
                 self._forget(error)
-                if not reused or _is_timeout(error) or (sent and not again):
+                if not reused or not again or _is_timeout(error):
                     raise _unavailable(error) from error
         raise Unavailable("The database dropped the connection twice.", headers={"Retry-After": "1"})
 
@@ -111,7 +110,7 @@ class Database:
         """A cursor whose statements take effect together when the block ends, or not at all."""
         try:
             with (
-                self._lend() as (link, _),
+                self._lend(living=True) as (link, _),
                 self._tracing.child("postgres transaction", SpanKind.CLIENT, _SYSTEM),
             ):
                 link.autocommit = False
@@ -131,8 +130,8 @@ class Database:
         self._pool.clear()
 
     def dedicated(self) -> connection:
-        """A connection of the caller's own, outside the pool, in autocommit mode; the caller closes it."""
-        return self._open()
+        """A connection outside the pool and for no request, in autocommit mode; the caller closes it."""
+        return self._connect()
 
     @contextmanager
     def _all_or_nothing(self, link: connection) -> Iterator[None]:
@@ -152,9 +151,10 @@ class Database:
             self._pool.clear()
 
     @contextmanager
-    def _lend(self) -> Iterator[tuple[connection, bool]]:
+    def _lend(self, living: bool = False) -> Iterator[tuple[connection, bool]]:
+        """A connection and whether it was used before; ``living``: none that is known to have hung up."""
         try:
-            with self._pool.lend(_left()) as lent:
+            with self._pool.lend(_left(), _has_hung_up if living else None) as lent:
                 yield _checked(lent)
         except PoolTimeout as error:
             raise Unavailable(f"No database connection came free: {error}.", headers={"Retry-After": "1"}) from error
@@ -218,21 +218,20 @@ def _within(seconds: float, connect: Callable[[], connection]) -> connection:
     try:
         return opening.result(seconds)
     except FutureTimeout:
-        opening.add_done_callback(_close)
-        raise TimedOut(f"no connection within {seconds:.3f} s") from None
+        raise _StillConnecting(f"no connection within {seconds:.3f} s", opening) from None
 
 
-def _close(opened: "Future[connection]") -> None:
-    if opened.exception() is None:
-        opened.result().close()
+class _StillConnecting(StillOpening, TimedOut):
+    """The connect is left to its thread, and its place in the pool stays taken."""
 
 
-def _refuse_dead(link: connection) -> None:
-    """InterfaceError when an idle connection has hung up or has said something unasked, which is mostly why it will."""
-    with socket.socket(fileno=os.dup(link.fileno())) as other, suppress(BlockingIOError):
-        with suppress(ConnectionError):
-            other.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        raise psycopg2.InterfaceError("the server has closed the connection")
+def _has_hung_up(link: connection) -> bool:
+    """Whether an idle connection is closed or has said something unasked, which is mostly why it will be."""
+    if link.closed:
+        return True
+    poll = select.poll()
+    poll.register(link, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _checked(lent: tuple[connection, bool]) -> tuple[connection, bool]:

@@ -52,6 +52,8 @@ _TARGET = re.compile(r"/[!-~]*")
 # turns out to be closed.
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# What else an Idempotency-Key makes repeatable, while the flag is on. Nobody else heeds keys (docs/decisions.md, 45).
+HEEDING_KEYS = {("POST", "/orders"): "orders.idempotency"}
 # A retry is worth more than its own hop on loopback (1 ms), and the third attempt still fits into a short deadline.
 RETRY_BASE_SECONDS = 0.05
 RETRY_CAP_SECONDS = 2.0
@@ -195,12 +197,19 @@ class HttpClient:
         """The call with a word to the services behind whether they may retry too, and what this one may do."""
         one_layer = self._flags["http.retry_layers"] == "one"
         caller_retries = one_layer and context.retried_by_caller()
-        repeatable = _repeatable(call)
+        repeatable = self._repeatable(call)
         if one_layer and (caller_retries or repeatable):
             call = call._replace(headers=(*call.headers, _NO_RETRY))
         allowed = self._flags["http.retry_attempts"] if repeatable and not caller_retries else 1
         pauses = BACKOFFS[backoff](RETRY_BASE_SECONDS, RETRY_CAP_SECONDS, _random)
         return call, Retry(allowed, pauses, call.deadline, self._granting())
+
+    def _repeatable(self, call: _Call) -> bool:
+        """Whether the upstream may get the request twice: that changes nothing, or it heeds the key of the first."""
+        if call.method in _IDEMPOTENT:
+            return True
+        heeding = HEEDING_KEYS.get((call.method, call.target))
+        return heeding is not None and self._flags[heeding] == "on" and _has_key(call)
 
     def _granting(self) -> Callable[[], bool]:
         share = self._flags["http.retry_budget"]
@@ -252,47 +261,48 @@ class HttpClient:
         seconds = self._attempt_seconds(max(0.0, call.deadline - now))
         try:
             if self._edge.active:
-                return self._faulty(call, seconds, now + seconds)
-            return self._sent(call, seconds, now + seconds)
+                return self._faulty(call, now + seconds)
+            return self._sent(call, now + seconds)
         except (TimeoutError, PoolTimeout) as error:
             raise UpstreamTimeout(f"{self.upstream} did not answer within {seconds:.2f} s") from error
         except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             raise UpstreamUnreachable(f"{self.upstream} cannot be reached: {error}") from error
 
-    def _faulty(self, call: _Call, seconds: float, deadline: float) -> Answer:
+    def _faulty(self, call: _Call, deadline: float) -> Answer:
         """What comes of the call with the faults of this edge before it, or behind it; of all replicas alike."""
         effect = self._edge.meet(_left(deadline))
         if isinstance(effect, Break):
             raise ConnectionResetError("connection reset by peer")
         if isinstance(effect, Injected):
             body = problem.body(effect.status, INJECTED, {})
-            return Answer(effect.status, [("content-type", problem.MEDIA_TYPE)], body)
-        answer = self._sent(call, seconds, deadline)
+            headers = [("content-type", problem.MEDIA_TYPE), ("cache-control", "no-store")]
+            return Answer(effect.status, headers, body)
+        answer = self._sent(call, deadline)
         if isinstance(effect, Pace):
             effect.wait(len(answer.body), _left(deadline))
         return answer
 
-    def _sent(self, call: _Call, seconds: float, deadline: float) -> Answer:
+    def _sent(self, call: _Call, deadline: float) -> Answer:
         replicas = self._replicas.now()
         if len(replicas) == 1:
-            return self._ask(replicas[0], call, seconds, deadline)
+            return self._ask(replicas[0], call, deadline)
         while True:
             replica = self._replicas.choose(call.tried)
             call.tried.append(replica)
             try:
-                return self._counted(replica, call, seconds, deadline)
+                return self._counted(replica, call, deadline)
             except ConnectionError as error:
                 movable = isinstance(error, _NotSent) or call.method in _SAFE
                 if not movable or not self._replicas.untried(call.tried):
                     raise
                 self._failovers.inc()
 
-    def _counted(self, replica: Replica, call: _Call, seconds: float, deadline: float) -> Answer:
+    def _counted(self, replica: Replica, call: _Call, deadline: float) -> Answer:
         outcome = "unreachable"
         fair = call.deadline - time.monotonic() >= FAIR_SECONDS
         self._replicas.began(replica)
         try:
-            answer = self._ask(replica, call, seconds, deadline)
+            answer = self._ask(replica, call, deadline)
             outcome = "ok" if answer.status < 500 else "error"
             return answer
         except (TimeoutError, PoolTimeout):
@@ -301,13 +311,14 @@ class HttpClient:
         finally:
             self._replicas.ended(replica, outcome, fair)
 
-    def _ask(self, replica: Replica, call: _Call, seconds: float, deadline: float) -> Answer:
-        message = self._message(call, replica.address.authority, context.current(), seconds)
+    def _ask(self, replica: Replica, call: _Call, deadline: float) -> Answer:
         while True:
             stale = False
             try:
                 with replica.pool.lend(_left(deadline)) as (connection, reused):
                     stale = reused and call.method in _IDEMPOTENT
+                    # Now, because waiting for the connection took from the time that is handed on.
+                    message = self._message(call, replica.address.authority, context.current(), deadline)
                     answer, keep = connection.exchange(message, call.method == "HEAD", deadline)
                     if not keep:
                         raise _Finished(answer)
@@ -321,7 +332,7 @@ class HttpClient:
                     raise
                 replica.pool.clear()
 
-    def _message(self, call: _Call, host: str, request: context.Request | None, seconds: float) -> bytes:
+    def _message(self, call: _Call, host: str, request: context.Request | None, deadline: float) -> bytes:
         lines = [f"{call.method} {call.target} HTTP/1.1\r\nhost: {host}\r\n"]
         lines += [f"{name}: {value}\r\n" for name, value in call.headers]
         if request is not None:
@@ -329,7 +340,7 @@ class HttpClient:
             if request.fault:
                 lines.append(request.fault)
             if self._flags["http.deadline"] == "on":
-                lines.append(f"x-request-timeout-ms: {int(seconds * 1000)}\r\n")
+                lines.append(f"x-request-timeout-ms: {int(_left(deadline) * 1000)}\r\n")
         if call.body or call.method in ("POST", "PUT", "PATCH"):
             lines.append(f"content-length: {len(call.body)}\r\n")
         return "".join(lines).encode("latin-1") + b"\r\n" + call.body
@@ -445,9 +456,8 @@ def _lower(name: bytes) -> str:
     return name.decode("latin-1").lower()
 
 
-def _repeatable(call: _Call) -> bool:
-    """Whether the upstream may get the request twice: that changes nothing, or a key tells it that it is the same."""
-    return call.method in _IDEMPOTENT or any(name.lower() == "idempotency-key" for name, _ in call.headers)
+def _has_key(call: _Call) -> bool:
+    return any(name.lower() == "idempotency-key" for name, _ in call.headers)
 
 
 def _retry_after(answer: Answer) -> float:

@@ -68,25 +68,32 @@ class Slots:
 
     def cut(self, share: float) -> None:
         """Take ``share`` of the slots away (the fault capacity_cut)."""
-        self._cuts.append(share)
-        self._follow()
+        with self._lock:
+            self._cuts.append(share)
+            self._resize()
 
     def restore(self, share: float) -> None:
         """Give back what a cut of ``share`` took."""
-        self._cuts.remove(share)
-        self._follow()
+        with self._lock:
+            self._cuts.remove(share)
+            self._resize()
 
     def _follow(self) -> None:
+        with self._lock:
+            self._resize()
+
+    def _resize(self) -> None:
+        """Under the lock from the first look on: flags and faults change in threads of their own, and whoever looked
+        first could write last."""
         wanted = self.wanted()
         self._stand(bool(wanted))
         size = (capacity_cut.left(wanted, self._cuts) if wanted else 0, self._flags[self._names[1]] / 1000)
-        with self._lock:
-            if size == self._size:
-                return
-            now = time.monotonic()
-            self._size = size
-            self.pool.resize(*size, now)
-            self._record(now)
+        if size == self._size:
+            return
+        now = time.monotonic()
+        self._size = size
+        self.pool.resize(*size, now)
+        self._record(now)
 
     def _stand(self, on: bool) -> None:
         """In front of the routes, or out of the way."""

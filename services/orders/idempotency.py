@@ -5,7 +5,8 @@ answered 201 with the first order and ``Idempotency-Replayed: true``; without a 
 
 Trade-off: one more row and look-up for each order. The key's unique constraint in PostgreSQL makes two requests at
 once into one order: the second waits for the first to commit, then replays it. Keys are kept as long as their orders.
-With the flag ``orders.idempotency`` off a key is read, counted as ignored, and forgotten: each request is an order.
+With the flag ``orders.idempotency`` off a key is read, counted as ignored, and forgotten: each request is an order, and
+the HTTP client sends none again because of a key.
 Use instead: PUT to an id chosen by the client, where it may choose ids.
 
 Errors: BadRequest for a malformed key, Invalid for a key that came with another body before.

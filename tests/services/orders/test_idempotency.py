@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
+from costlab.service.http_client import HEEDING_KEYS
 from services.orders import idempotency
 from services.orders.models import NewOrder
 from services.orders.store import Claim
@@ -123,6 +124,17 @@ def test_a_key_used_while_it_was_ignored_is_free_afterwards(client, key, set_fla
     first, second = place(client, key), place(client, key)
     assert len({ignored.json["id"], first.json["id"]}) == 2
     assert first.json == second.json
+
+
+def test_the_http_client_sends_again_under_a_key_what_heeds_one_and_nothing_else(client):
+    paths = client.get("/openapi.json").json["paths"]
+    heeding = {
+        (method.upper(), path)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+        if any(parameter["name"] == idempotency.HEADER for parameter in operation["parameters"])
+    }
+    assert heeding == HEEDING_KEYS.keys()
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -94,6 +94,13 @@ def test_an_address_belongs_to_one_user_in_whatever_case(client):
     assert_problem(create(client, email=email.upper()), 409, "email address already")
 
 
+def test_a_key_does_not_make_a_creation_repeatable(client):
+    """Which is why nobody between the client and users may send one again (HEEDING_KEYS)."""
+    body, key = {"name": "Ada", "email": new_email()}, {"Idempotency-Key": "k"}
+    assert client.post("/users", json=body, headers=key).status_code == 201
+    assert_problem(client.post("/users", json=body, headers=key), 409, "email address already")
+
+
 def test_two_requests_at_once_with_one_address_make_one_user(app):
     email, barrier, statuses = new_email(), threading.Barrier(2), []
 

@@ -170,6 +170,19 @@ def test_push_reaches_a_process_at_once(board):
     assert process.revision == revision
 
 
+def test_a_push_that_was_lost_is_made_up_for(board, monkeypatch):
+    """As when redis-py has connected again without a word: the document has changed, and no message says so."""
+    monkeypatch.setattr("costlab.service.configuration.REREAD_SECONDS", 0.01)
+    process = board.process()
+    revision = process.set({"size": 7})
+    eventually(lambda: process.document.size == 7)
+    with board.redis.pipeline(transaction=True) as unheard:
+        unheard.hset("costlab:config:limits", "size", "8")
+        unheard.set("costlab:config:limits:revision", revision + 1)
+        unheard.execute()
+    eventually(lambda: process.document.size == 8)
+
+
 @pytest.mark.parametrize(("ends", "left"), [("first", -1), ("second", "many")])
 def test_of_two_faults_on_one_setting_each_ends_alone(board, ends, left):
     """While both last, the later counts."""

@@ -1,10 +1,12 @@
 """The connection pool, with connections that are plain objects."""
 
 import threading
+from concurrent.futures import Future
+from functools import partial
 
 import pytest
 
-from costlab.service.connection_pool import ConnectionPool, PoolTimeout
+from costlab.service.connection_pool import ConnectionPool, PoolTimeout, StillOpening
 from tests.conditions import eventually
 
 
@@ -21,6 +23,11 @@ class Peer:
 
     def pool(self, size):
         return ConnectionPool("peer", self.open, self.closed.append, size)
+
+
+def leave(opening):
+    """Open nothing in time; ``opening`` tells how it ends."""
+    raise StillOpening("late", opening)
 
 
 def test_a_connection_is_lent_again_instead_of_opening_another():
@@ -115,6 +122,50 @@ def test_a_connection_that_cannot_be_opened_leaves_its_place_free():
     for _ in range(3):
         with pytest.raises(ConnectionRefusedError), pool.lend(0.01):
             pass
+
+
+def test_a_connection_that_is_late_keeps_its_place_and_is_lent_to_the_next_caller():
+    opening = Future()
+    pool = ConnectionPool("peer", partial(leave, opening), lambda connection: None, lambda: 1)
+    with pytest.raises(StillOpening), pool.lend(0.01):
+        pass
+    with pytest.raises(PoolTimeout), pool.lend(0.01):
+        pass
+    opening.set_result("late")
+    with pool.lend(0.01) as (connection, reused):
+        assert (connection, reused) == ("late", True)
+
+
+def test_a_connection_that_is_late_and_then_fails_leaves_its_place_free():
+    openings = [Future(), Future()]
+    pool = ConnectionPool("peer", lambda: leave(openings.pop(0)), lambda connection: None, lambda: 1)
+    first = openings[0]
+    with pytest.raises(StillOpening), pool.lend(0.01):
+        pass
+    first.set_exception(ConnectionRefusedError())
+    with pytest.raises(StillOpening), pool.lend(0.01):
+        pass
+
+
+def test_a_connection_that_is_late_for_a_pool_switched_off_is_closed():
+    opening, closed = Future(), []
+    pool = ConnectionPool("peer", partial(leave, opening), closed.append, lambda: 0)
+    with pytest.raises(StillOpening), pool.lend(0.01):
+        pass
+    opening.set_result("late")
+    assert closed == ["late"]
+
+
+def test_instead_of_a_dead_connection_a_new_one_is_lent_and_the_idle_ones_are_closed():
+    peer = Peer()
+    pool = peer.pool(lambda: 2)
+    with pool.lend(1), pool.lend(1):
+        pass
+    with pool.lend(1, is_dead=lambda connection: True) as (connection, reused):
+        assert (connection, reused) == ("connection 3", False)
+        assert sorted(peer.closed) == ["connection 1", "connection 2"]
+    with pool.lend(1, is_dead=lambda connection: False) as (connection, reused):
+        assert (connection, reused) == ("connection 3", True)
 
 
 def test_making_the_pool_smaller_closes_what_is_too_much():

@@ -1,6 +1,7 @@
 """PostgreSQL through the kit: counted, bounded in time, healed after a dropped connection, all or nothing."""
 
 import socket
+import threading
 import time
 from contextlib import contextmanager
 
@@ -103,14 +104,36 @@ def test_a_query_survives_that_its_pooled_connection_was_dropped(open_database, 
     assert database.query("select 1") == [(1,)]
 
 
-def test_a_transaction_on_a_dropped_connection_is_refused_not_repeated(open_database):
+def test_a_transaction_is_not_begun_on_a_connection_that_was_dropped(open_database):
+    """As after a restart of PostgreSQL, when every connection of the pool is dead and nobody has noticed yet."""
     database = open_database()
-    pid = database.query("select pg_backend_pid()")[0][0]
-    open_database().query("select pg_terminate_backend(%s, 5000)", [pid])
-    with pytest.raises(Unavailable), database.transaction() as cursor:
-        cursor.execute("select 1")
-    with database.transaction() as cursor:
-        cursor.execute("select 1")
+    pid = "select pg_backend_pid()"
+    with database.transaction() as one, database.transaction() as other:
+        one.execute(pid)
+        other.execute(pid)
+        pids = [one.fetchone()[0], other.fetchone()[0]]
+    for each in pids:
+        open_database().query("select pg_terminate_backend(%s, 5000)", [each])
+    with database.transaction() as one, database.transaction() as other:
+        one.execute(pid)
+        other.execute(pid)
+        assert not {one.fetchone()[0], other.fetchone()[0]} & set(pids)
+
+
+def test_a_transaction_that_has_begun_is_not_repeated_when_its_connection_drops(open_database):
+    database, begun = open_database(), []
+    database.query("create table begun (a int)")
+
+    def dropped_halfway():
+        with database.transaction() as cursor:
+            begun.append(1)
+            cursor.execute("insert into begun values (1)")
+            cursor.execute("select pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        dropped_halfway()
+    assert begun == [1]
+    assert database.query("select count(*) from begun") == [(0,)]
 
 
 def test_a_database_that_is_away_is_a_503_that_says_when_to_come_back(open_database):
@@ -171,6 +194,42 @@ def test_a_server_that_takes_connections_and_says_nothing_holds_nobody_beyond_th
         database = open_database(f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none")
         with a_request_of(0.2), pytest.raises(Unavailable, match="did not answer in time"):
             database.query("select 1")
+
+
+def test_no_more_connects_are_under_way_than_the_pool_has_places_however_many_requests_give_up(open_database):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        database = open_database(f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none", **{"db.pool": 2})
+        said = []
+        for _ in range(5):
+            with a_request_of(0.05), pytest.raises(Unavailable) as refused:
+                database.query("select 1")
+            said.append(refused.value.detail)
+        assert ["did not answer in time" in detail for detail in said] == [True, True, False, False, False]
+        assert all("No database connection came free" in detail for detail in said[2:])
+        silent.settimeout(10)
+        waiting = [silent.accept()[0] for _ in range(2)]
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+        for each in waiting:
+            each.close()
+
+
+def test_a_connection_that_comes_too_late_for_one_request_serves_the_next(open_database, monkeypatch):
+    really, answers, connects = Database._connect, threading.Event(), []
+
+    def once_it_answers(self):
+        connects.append(1)
+        answers.wait(10)
+        return really(self)
+
+    monkeypatch.setattr(Database, "_connect", once_it_answers)
+    database = open_database(**{"db.pool": 1})
+    with a_request_of(0.05), pytest.raises(Unavailable, match="did not answer in time"):
+        database.query("select 1")
+    answers.set()
+    assert database.query("select 1") == [(1,)]
+    assert len(connects) == 1
 
 
 def test_a_request_whose_time_is_over_sends_nothing(open_database):

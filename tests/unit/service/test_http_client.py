@@ -318,6 +318,92 @@ def test_the_requests_id_trace_and_remaining_time_are_handed_on(serve, call):
     assert 0 < left <= 1000
 
 
+class Clock:
+    """The monotonic clock, set ``ahead`` by as many seconds as a test says."""
+
+    perf_counter = staticmethod(time.perf_counter)
+
+    def __init__(self):
+        self.ahead = 0
+
+    def monotonic(self):
+        return time.monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The client's clock."""
+    clock = Clock()
+    monkeypatch.setattr(http_client, "time", clock)
+    return clock
+
+
+def told(server):
+    """The milliseconds that the last request to ``server`` was told it has left."""
+    return int(server.requests[-1].split(b"x-request-timeout-ms: ")[1].split(b"\r\n")[0])
+
+
+def test_the_wait_for_a_connection_is_taken_off_the_time_that_is_handed_on(serve, call, clock):
+    """90 of 100 s are over when the connection comes free."""
+    free = threading.Event()
+
+    def answer_when_free(link):
+        free.wait(10)
+        link.sendall(OK)
+
+    def wait_for_it():
+        with within(100):
+            return client.get("/").body
+
+    server = serve(answer_when_free)
+    client = call(server, timeout=1000, **{"http.pool_size": 1})
+    pool = client._replicas.now()[0].pool
+    with ThreadPoolExecutor(2) as callers:
+        first = callers.submit(client.get, "/")
+        eventually(lambda: server.requests)
+        second = callers.submit(wait_for_it)
+        eventually(lambda: pool._returned._waiters)
+        clock.ahead = 90
+        free.set()
+        assert [first.result().body, second.result()] == [b"ok", b"ok"]
+    assert 0 < told(server) <= 10_000
+
+
+def test_the_time_lost_with_one_replica_is_taken_off_what_the_next_is_told(serve, call_all, clock, monkeypatch):
+    """The first replica leaves the connect unanswered for 90 of 100 s."""
+    really, asked = socket.create_connection, []
+
+    def nobody_answers_at_first(address, timeout):
+        asked.append(address)
+        if len(asked) == 1:
+            clock.ahead = 90
+            raise TimeoutError
+        return really(address, timeout)
+
+    servers = [serve(), serve()]
+    client = call_all(servers, timeout=1000)
+    monkeypatch.setattr(http_client.socket, "create_connection", nobody_answers_at_first)
+    with within(100):
+        assert client.get("/").body == b"ok"
+    answered = next(server for server in servers if server.requests)
+    assert 0 < told(answered) <= 10_000
+
+
+def test_the_time_a_fault_took_before_the_call_is_taken_off_too(serve, call, clock):
+    class Slow:
+        active = True
+
+        def meet(self, left):
+            clock.ahead = 90
+
+    server = serve()
+    client = call(server, timeout=1000)
+    client._edge = Slow()
+    with within(100):
+        assert client.get("/").body == b"ok"
+    assert 0 < told(server) <= 10_000
+
+
 def test_without_deadlines_only_the_clients_own_timeout_holds_and_nothing_is_handed_on(serve, call):
     server = serve()
     with within(-1):
@@ -434,21 +520,29 @@ def test_no_attempt_starts_after_the_deadline(serve, call):
 
 
 @pytest.mark.parametrize(
-    ("method", "headers", "attempts"),
+    ("method", "attempts"), [("GET", 3), ("HEAD", 3), ("PUT", 3), ("DELETE", 3), ("POST", 1), ("PATCH", 1)]
+)
+def test_only_a_request_that_may_be_made_twice_is_retried(serve, call, method, attempts):
+    server = serve(then=FAILED)
+    assert call(server, **RETRY).request(method, "/orders").status == 503
+    assert len(server.requests) == attempts
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "idempotency", "attempts"),
     [
-        ("GET", (), 3),
-        ("HEAD", (), 3),
-        ("PUT", (), 3),
-        ("DELETE", (), 3),
-        ("POST", (), 1),
-        ("PATCH", (), 1),
-        ("POST", (("IDEMPOTENCY-KEY", "k1"),), 3),
-        ("POST", (("Idempotency-Key", "k1"),), 3),
+        ("/orders", "Idempotency-Key", "on", 3),
+        ("/orders", "IDEMPOTENCY-KEY", "on", 3),
+        ("/orders", "Idempotency-Key", "off", 1),
+        ("/users", "Idempotency-Key", "on", 1),
+        ("/stock/1/reserve", "Idempotency-Key", "on", 1),
+        ("/orders", "X-Other", "on", 1),
     ],
 )
-def test_only_a_request_that_may_be_made_twice_is_retried(serve, call, method, headers, attempts):
+def test_a_key_makes_a_post_repeatable_only_where_it_is_heeded(serve, call, target, key, idempotency, attempts):
     server = serve(then=FAILED)
-    assert call(server, **RETRY).request(method, "/", headers).status == 503
+    client = call(server, **RETRY, **{"orders.idempotency": idempotency})
+    assert client.request("POST", target, ((key, "k1"),)).status == 503
     assert len(server.requests) == attempts
 
 
@@ -586,9 +680,9 @@ def call_all(set_flags):
     """A client for several servers at once: ``call_all([one, other]).get("/")``."""
     clients = []
 
-    def client(servers, **values):
+    def client(servers, timeout=5.0, **values):
         flags, urls = set_flags(**values), ",".join(server.url for server in servers)
-        clients.append(HttpClient("peer", urls, flags, Tracing("test", flags, None)))
+        clients.append(HttpClient("peer", urls, flags, Tracing("test", flags, None), timeout))
         return clients[-1]
 
     yield client

@@ -1,6 +1,7 @@
 """The slot pool: never more than n inside, first come first served, and a capacity of exactly n / s."""
 
 import math
+import threading
 import time
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from costlab.resilience.slot_pool import SlotPool
 from costlab.service import context, metrics
+from costlab.service.fault_kinds import capacity_cut as cut
 from costlab.service.problem import Unavailable
 from costlab.service.slots import Slots
 
@@ -157,6 +159,45 @@ def test_a_slot_is_held_for_its_time_and_given_back(flags):
         front.hold()
     assert time.monotonic() - started >= 3 * 0.005
     assert metrics.SLOTS_IN_USE._value.get() == 0
+
+
+class Queued:
+    """A lock that says in ``met`` when somebody has to wait for it."""
+
+    def __init__(self, met):
+        self._lock, self._met = threading.Lock(), met
+
+    def __enter__(self):
+        if not self._lock.acquire(blocking=False):
+            self._met.set()
+            self._lock.acquire()
+
+    def __exit__(self, *error):
+        self._lock.release()
+
+
+def test_a_cut_that_ends_while_a_change_of_flags_is_followed_leaves_nothing_behind(flags, monkeypatch):
+    """The fault's timer gives the slots back just when the thread of the flags has counted what the cut leaves."""
+    flags["orders.slots"] = 8
+    front, met, really = Slots(Flask("orders"), flags, "orders.slots", "orders.slot_ms"), threading.Event(), cut.left
+    front._lock = Queued(met)
+    front.cut(0.5)
+    timer = threading.Thread(target=lambda: (front.restore(0.5), met.set()))
+
+    def counted_and_then_restored(slots, cuts):
+        kept = really(slots, cuts)
+        if timer.ident is None:
+            timer.start()
+            met.wait(10)
+        return kept
+
+    monkeypatch.setattr(cut, "left", counted_and_then_restored)
+    flags["orders.slots"] = 6
+    flags.changed()
+    timer.join(10)
+    now = time.monotonic()
+    turns = [front.pool.arrive(now) for _ in range(7)]
+    assert [turn.admitted.is_set() for turn in turns] == [True] * 6 + [False]
 
 
 def test_nothing_is_asked_before_a_request_while_there_is_no_pool(flags):
