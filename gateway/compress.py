@@ -12,8 +12,8 @@ Use instead: a smaller representation (fewer fields), which also costs the servi
 does it once for many.
 
 Units: bytes; CPU in seconds of the thread. gzip at level 6, zstd at level 3, the defaults of their libraries. Source:
-RFC 9110, 12.5.3 (negotiation) and 8.8.1 (a compressed answer is another representation, equal in meaning: a weak
-ETag); RFC 8878 (zstd).
+RFC 9110, 12.5.3 (negotiation), 8.8.1 (a compressed answer is another representation, equal in meaning: a weak ETag)
+and 8.6 (HEAD has the length of the GET or none); RFC 8878 (zstd).
 """
 
 import re
@@ -57,6 +57,18 @@ def compressed(coding: str, accept: str, headers: Headers, body: bytes) -> tuple
     return [*_described(headers, len(smaller)), ("Content-Encoding", coding)], smaller
 
 
+def without_body(coding: str, accept: str, headers: Headers) -> Headers:
+    """The headers of an answer to HEAD, where those of the same GET depend on the coding.
+
+    How long the compressed body would be, and whether it would shrink at all, is known only once there is one: neither
+    a length nor a Content-Encoding is promised then (RFC 9110, 8.6 and 9.3.2).
+    """
+    if _declared(headers) < SMALLEST or not _compressible(headers):
+        return headers
+    headers = _varying(headers)
+    return _described(headers, None) if accepts(accept, coding) else headers
+
+
 @lru_cache(maxsize=256)
 def accepts(accept: str, coding: str) -> bool:
     """Whether an Accept-Encoding header lets ``coding`` be sent, and does not prefer plain bytes to it."""
@@ -72,6 +84,12 @@ def _weights(accept: str) -> Iterator[tuple[str, float]]:
         known = not parameter or (key == "q" and _WEIGHT.fullmatch(weight) is not None)
         # A weight that cannot be read is no permission.
         yield name.removeprefix("x-"), (float(weight) if parameter else 1.0) if known else 0.0
+
+
+def _declared(headers: Headers) -> int:
+    """The bytes that Content-Length announces; 0 when it does not."""
+    length = next((value for name, value in headers if name.lower() == "content-length"), "")
+    return int(length) if length.isascii() and length.isdigit() else 0
 
 
 def _compressible(headers: Headers) -> bool:
@@ -92,12 +110,14 @@ def _varying(headers: Headers) -> Headers:
     return headers if fields & {"*", "accept-encoding"} else [*headers, ("Vary", "Accept-Encoding")]
 
 
-def _described(headers: Headers, length: int) -> Headers:
-    """``headers`` of the same answer in ``length`` other bytes."""
+def _described(headers: Headers, length: int | None) -> Headers:
+    """``headers`` of the same answer in ``length`` other bytes; None: as many as nobody knows."""
     written = []
     for name, value in headers:
         lower = name.lower()
         if lower == "content-length":
+            if length is None:
+                continue
             value = str(length)
         elif lower == "etag" and not value.startswith("W/"):
             value = f"W/{value}"

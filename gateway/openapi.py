@@ -8,12 +8,15 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import orjson
 from flask import Blueprint, Response
 
+from costlab.resilience.deadline import nearest
 from costlab.service import context, problem
 from costlab.service.http_client import HttpClient, UpstreamError
 from costlab.service.openapi import PROBLEM_SCHEMA, VERSION
@@ -45,7 +48,7 @@ class SchemaConflict(Exception):
 
 
 def blueprint(services: Sequence[HttpClient], clock: Callable[[], float] = time.monotonic) -> Blueprint:
-    """The route /openapi.json; 503 while a service that is needed for it cannot be asked."""
+    """The route /openapi.json. While a service cannot be asked it is the document there was before, 503 if none."""
     pages = Blueprint("openapi", __name__)
     asking = threading.Lock()
     kept: tuple[float, bytes] = (-math.inf, b"")
@@ -54,14 +57,21 @@ def blueprint(services: Sequence[HttpClient], clock: Callable[[], float] = time.
     def document() -> Response:
         nonlocal kept
         if clock() - kept[0] >= KEEP_SECONDS:
-            # One thread asks; were the others to wait for it, a service that hangs would take the whole gateway along.
-            if not asking.acquire(blocking=False):
-                raise _unavailable("the services are being asked for it")
             try:
-                kept = clock(), orjson.dumps(merge([_ask(service) for service in services]))
-            finally:
-                asking.release()
+                kept = clock(), asked()
+            except problem.Unavailable:
+                if not kept[1]:
+                    raise
         return Response(kept[1], content_type="application/json")
+
+    def asked() -> bytes:
+        # One thread asks; were the others to wait for it, a service that hangs would take the whole gateway along.
+        if not asking.acquire(blocking=False):
+            raise _unavailable("the services are being asked for it")
+        try:
+            return orjson.dumps(merge([_ask(service) for service in services]))
+        finally:
+            asking.release()
 
     return pages
 
@@ -108,16 +118,25 @@ def _routed(path: str, method: str) -> bool:
 
 
 def _ask(service: HttpClient) -> Part:
-    request = context.current()
-    if request is not None:
-        request.deadline = time.monotonic() + ASK_SECONDS
     try:
-        answer = service.get("/openapi.json")
+        with _at_most(ASK_SECONDS):
+            answer = service.get("/openapi.json")
     except UpstreamError as error:
         raise _unavailable(str(error)) from error
     if answer.status != 200:
         raise _unavailable(f"{service.upstream} answered {answer.status}")
     return orjson.loads(answer.body)
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """Calls in the block end after ``seconds``, or when the client stops waiting."""
+    request = context.current()
+    context.enter(request and replace(request, deadline=nearest(time.monotonic(), seconds, request.deadline)))
+    try:
+        yield
+    finally:
+        context.enter(request)
 
 
 def _unavailable(reason: str) -> problem.Unavailable:

@@ -56,22 +56,25 @@ class Proxy:
         path = _path(environ)
         if not path.startswith(_UNDER_API):
             return self._rest(environ, start_response)
+        limits: headers.Headers = []  # told with every answer to a request that was counted
         try:
-            status, headers_, body = self._answer(environ, path)
+            status, headers_, body = self._answer(environ, path, limits)
         except problem.Problem as refused:
-            status, headers_, body = _document(refused.status, refused.detail, refused.headers, refused.extras)
+            given = [*limits, *refused.headers.items()]
+            status, headers_, body = _document(refused.status, refused.detail, given, refused.extras)
         except Exception:  # noqa: BLE001 - a bug is logged, and answered like every other error
             logs.get("proxy").exception("request.failed")
-            status, headers_, body = _document(500, problem.UNEXPECTED, {}, {})
+            status, headers_, body = _document(500, problem.UNEXPECTED, limits, {})
         start_response(status, headers_)
         return (body,)
 
-    def _answer(self, environ: WSGIEnvironment, path: str) -> Response:
+    def _answer(self, environ: WSGIEnvironment, path: str, limits: headers.Headers) -> Response:
+        """The answer; ``limits`` gets the headers about the client's rate as soon as they are known."""
         route = routes.match(path)
         if route is not None:
             environ[ROUTE] = route.label
         client = context.current().client = self._keys.client(environ.get("HTTP_X_API_KEY", ""))
-        limits = self._admit(client, route)
+        limits += self._admit(client, route)
         method = environ["REQUEST_METHOD"]
         route = _allowed(route, method)
         _set_deadline(environ)
@@ -87,7 +90,7 @@ class Proxy:
         )
         return self._compressed(environ, _response(answer, method, limits))
 
-    def _admit(self, client: str, route: routes.Route | None) -> list[tuple[str, str]]:
+    def _admit(self, client: str, route: routes.Route | None) -> headers.Headers:
         """The headers that tell the client its limits; TooManyRequests when it is over them."""
         limited = self._limiter.decide(client, route.label if route else "")
         if limited is None:
@@ -105,7 +108,10 @@ class Proxy:
         if coding == "off":
             return response
         status, written, body = response
-        return status, *compress.compressed(coding, environ.get("HTTP_ACCEPT_ENCODING", ""), written, body)
+        accept = environ.get("HTTP_ACCEPT_ENCODING", "")
+        if environ["REQUEST_METHOD"] == "HEAD" and int(status[:3]) not in _BODILESS:
+            return status, compress.without_body(coding, accept, written), body
+        return status, *compress.compressed(coding, accept, written, body)
 
     def _call(self, *request: Any) -> Answer:
         policy = self._flags["gateway.shed"]
@@ -175,7 +181,7 @@ def _response(answer: Answer, method: str, limits: headers.Headers) -> Response:
     return _STATUS.get(answer.status) or f"{answer.status} Unknown", written, answer.body
 
 
-def _document(status: int, detail: str, given: Mapping[str, str], extras: Mapping[str, Any]) -> Response:
+def _document(status: int, detail: str, given: headers.Headers, extras: Mapping[str, Any]) -> Response:
     body = problem.body(status, detail, extras)
     described = [("Content-Type", problem.MEDIA_TYPE), ("Content-Length", str(len(body)))]
-    return _STATUS[status], [*given.items(), *described], body
+    return _STATUS[status], [*given, *described], body

@@ -66,6 +66,7 @@ def when_ready(server):
 
 def post_fork(server, worker):
     fork_sharing.after_fork()
+    os.environ["COSTLAB_PROCESS_NUMBER"] = str(worker.age if workers > 1 else 1)  # fault_kinds/chance.py
 
 
 def post_worker_init(worker):

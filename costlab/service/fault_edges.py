@@ -22,7 +22,7 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from costlab.service import context, metrics, problem
 from costlab.service.context import ROUTE
-from costlab.service.fault_kinds.chance import decide
+from costlab.service.fault_kinds.chance import decide, sequence
 from costlab.service.fault_kinds.effects import Answer, Break, Crash, Dribble, Effect, Kind, Wait
 from costlab.service.faults import Record
 from costlab.service.health import PATHS
@@ -47,12 +47,13 @@ class Active:
         self._clock = clock
         self._over = Event()
         self._numbers = itertools.count()
+        self._sequence = sequence(os.environ)
 
     def effect(self) -> Effect | None:
         """What is done to the request at hand."""
         if self._over.is_set() or self._clock() >= self.ends:
             return None
-        effect = decide(self._kind, self.record.rate, self.record.seed, next(self._numbers))
+        effect = decide(self._kind, self.record.rate, self.record.seed, next(self._numbers), self._sequence)
         if effect is not None:
             note(self.record)
         return effect
@@ -181,11 +182,10 @@ def shape(route: str) -> str:
 
 
 def refuse(status: int, start: StartResponse) -> Iterable[bytes]:
-    """A problem document in place of the answer."""
+    """A problem document in place of the answer, which no cache keeps: it must not outlive its fault."""
     body = problem.body(status, INJECTED, {})
-    start(
-        f"{status} {problem.phrase(status)}", [("Content-Type", problem.MEDIA_TYPE), ("Content-Length", str(len(body)))]
-    )
+    described = [("Content-Type", problem.MEDIA_TYPE), ("Content-Length", str(len(body)))]
+    start(f"{status} {problem.phrase(status)}", [*described, ("Cache-Control", "no-store")])
     return (body,)
 
 
@@ -204,7 +204,11 @@ def break_connection(environ: WSGIEnvironment) -> None:
 
 
 def dribble(public: WSGIApplication, environ: WSGIEnvironment, start: StartResponse, pace: Pace) -> Iterable[bytes]:
-    """Send the answer of ``public`` at that pace: it is out when this returns, so whoever times the request sees it."""
+    """Send the head of ``public``'s answer at once and its body at that pace.
+
+    All of it is out when this returns, so whoever times the request sees it. A piece is sent once its time is over:
+    sent before, a short answer would be whole at once, and no client would notice the fault.
+    """
     writes: list[Callable[[bytes], object]] = []
 
     def begin(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
@@ -214,6 +218,7 @@ def dribble(public: WSGIApplication, environ: WSGIEnvironment, start: StartRespo
     answer, size = public(environ, begin), pace.part()
     try:
         for part in answer:
+            writes[-1](b"")  # a write sends the head, unless it is out (PEP 3333)
             for position in range(0, len(part), size):
                 piece = part[position : position + size]
                 pace.wait(len(piece))

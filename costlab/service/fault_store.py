@@ -11,13 +11,15 @@ from redis import Redis
 
 from costlab.service import logs
 from costlab.service.faults import Record, Registry
+from costlab.service.revisioned_hash import READ, pairs
 
 RECORDS = "costlab:faults"
 REVISION = "costlab:faults:revision"
 CHANNEL = "costlab:faults"
 
+# It runs when Redis is out of memory too: that is no time for a fault to stay.
 # ARGV: what to do (add, remove, clear), id, record, milliseconds it lasts.
-_CHANGE = """
+_CHANGE = """#!lua flags=allow-oom
 local time = redis.call('TIME')
 local revision = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -48,11 +50,8 @@ class FaultStore:
 
     def read(self) -> tuple[int, dict[str, Record]] | None:
         """Revision and records, those included whose time is over; None when there were none (or Redis lost them)."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.get(REVISION)
-        pipe.hgetall(RECORDS)
-        revision, raw = pipe.execute()
-        return None if revision is None else (int(revision), self._known(raw))
+        revision, raw = self._redis.eval(READ, 2, RECORDS, REVISION)
+        return None if revision is None else (int(revision), self._known(dict(pairs(raw))))
 
     def add(self, record: Record) -> int:
         """Hand ``record`` to everybody; the new revision."""

@@ -8,15 +8,20 @@ What the flags (flags.py) and the configuration documents (configuration.py) are
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from redis import Redis
 
 LOOK_SECONDS = 0.25
 
+# Both scripts run when Redis is out of memory too, for a flag may be what gives it more (the words after #!lua are
+# those of Redis 7). MULTI would read as well, but then nothing can be queued.
+READ = """#!lua flags=no-writes
+return {redis.call('GET', KEYS[2]), redis.call('HGETALL', KEYS[1])}
+"""
 # One change is one revision, and revisions never repeat, even when Redis has lost its data: they are
 # milliseconds of its clock, pushed up by one when two changes share a millisecond.
-_SET = """
+_SET = """#!lua flags=allow-oom
 local time = redis.call('TIME')
 local revision = time[1] * 1000 + math.floor(time[2] / 1000)
 local last = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -31,6 +36,11 @@ return string.format('%.0f', revision)
 """
 
 
+def pairs(raw: Sequence[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Fields and values of a hash as a script answers them: one after the other."""
+    return zip(raw[::2], raw[1::2], strict=True)
+
+
 class RevisionedHash:
     """The hash under ``key``. Everything here raises RedisError while Redis is away."""
 
@@ -41,15 +51,10 @@ class RevisionedHash:
 
     def read(self) -> tuple[int, dict[str, str]] | None:
         """Revision and fields; None when nothing was ever set (or Redis lost it)."""
-        pipe = self._redis.pipeline(transaction=True)
-        pipe.get(self._revision)
-        pipe.hgetall(self._key)
-        revision, raw = pipe.execute()
+        revision, raw = self._redis.eval(READ, 2, self._key, self._revision)
         if revision is None:
             return None
-        return int(revision), {
-            name.decode(errors="replace"): value.decode(errors="replace") for name, value in raw.items()
-        }
+        return int(revision), {name.decode(): value.decode(errors="replace") for name, value in pairs(raw)}
 
     def set(self, changes: Mapping[str, str | None]) -> int:
         """Set all of ``changes`` at once (None: remove the field); the new revision. No value is empty."""

@@ -13,7 +13,8 @@ else is left Redis refuses writes. Redis samples 5 keys for each decision, so bo
 Use instead: lru when popularity moves within minutes, lfu when it stays; more memory when the hit share depends on it.
 
 Set with CONFIG SET by one process of the service, which holds a lease for it and looks once a second, so a Redis that
-was restarted has it again a second later. Reset, it is what docker-compose.yml starts Redis with.
+was restarted has it again a second later. A Redis that refuses writes has no room for a lease, and is given more memory
+all the same: flags can still be set then. Reset, it is what docker-compose.yml starts Redis with.
 
 Units: seconds, MiB (``cache.maxmemory_mb``). Source: O'Neil, O'Neil, Weikum, The LRU-K Page Replacement Algorithm
 (SIGMOD 1993); Redis, "Key eviction".
@@ -23,7 +24,7 @@ import secrets
 import threading
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from costlab.service import logs, metrics
 from costlab.service.flags import Flags
@@ -82,7 +83,11 @@ class Eviction:
     def _is_keeper(self) -> bool:
         # Drawn only now: processes forked from one another must not take each other for themselves.
         self._token = self._token or secrets.token_bytes(8)
-        if self._redis.set(KEEPER, self._token, nx=True, px=LEASE_MILLISECONDS):
+        try:
+            if self._redis.set(KEEPER, self._token, nx=True, px=LEASE_MILLISECONDS):
+                return True
+        except OutOfMemoryError:
+            # Only CONFIG SET can end this, and it takes no memory. Each process does it then, and all set the same.
             return True
         # Should the lease pass to another process between these two, both set the same.
         return self._redis.get(KEEPER) == self._token and bool(self._redis.pexpire(KEEPER, LEASE_MILLISECONDS))

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from costlab.service import logs, problem
+from costlab.service import context, logs, problem
 from costlab.service.context import ROUTE
 from costlab.service.flags import Flags
 from costlab.service.http_client import HttpClient
@@ -70,7 +70,7 @@ class Proxy:
             raise problem.MethodNotAllowed("The cache-proxy answers GET and HEAD.", headers={"Allow": "GET, HEAD"})
         path, target = routes.target(path, environ["QUERY_STRING"])
         strategy = STRATEGIES[self._flags["cache.strategy"]]
-        if not strategy.looks or not rules.may_look(environ):
+        if not strategy.looks or not rules.may_look(environ) or _faulty():
             return self._pass_through("bypass", environ, target, origin, "fwd=bypass")
         try:
             return self._read_through(environ, path, target, origin, strategy)
@@ -105,6 +105,12 @@ class Proxy:
 
 class _Bug(problem.Problem):
     """An exception nobody expected."""
+
+
+def _faulty() -> bool:
+    """Whether an origin shall make a fault for this request: what comes of that is nobody else's, nor stored."""
+    request = context.current()
+    return request is not None and bool(request.fault)
 
 
 def _path(environ: WSGIEnvironment) -> str:

@@ -180,6 +180,17 @@ def server(redis_of_the_cache) -> RedisServer:
 
 
 @pytest.fixture
+def fault_at_users(stack, monkeypatch, tmp_path) -> dict[str, str]:
+    """Headers of a request for which users shall make a fault: the origin answers it with 418, and others as ever."""
+    token = tmp_path / "token"
+    token.write_text("secret")
+    monkeypatch.setattr(stack.app.extensions["costlab"].door._fault_header, "_token_file", token)
+    usual = stack.origin.answer
+    stack.origin.answer = lambda request: version(418, 418) if "X-Costlab-Fault" in request.headers else usual(request)
+    return {"X_Costlab_Fault": "errors;status=418;on=users", "X_Costlab_Token": "secret"}
+
+
+@pytest.fixture
 def stack(server, running_stack) -> Stack:
     """The proxy with strategy ttl of 30 s, a clock that stands still, and nothing stored."""
     running_stack.origin.reset()

@@ -3,8 +3,9 @@
 import pytest
 import yaml
 from redis import Redis
+from redis.exceptions import OutOfMemoryError
 
-from costlab.service.flags import Registry
+from costlab.service.flags import FlagStore, Registry
 from services.cache_proxy.eviction import KEEPER, LEASE_MILLISECONDS, Eviction
 from tests.conditions import eventually
 from tests.structure.source import ROOT
@@ -68,6 +69,42 @@ def test_what_has_no_expiry_is_never_given_up(keeper, redis):
     _store(redis, [f"cache:entry:{number}" for number in range(COLD)])
     assert redis.info("stats")["evicted_keys"] > 0
     assert redis.get("costlab:flags:revision") == b"1"
+
+
+@pytest.fixture
+def full_redis(mortal_redis):
+    """A Redis of the test's own with 4 MiB, and 5 MB in keys without expiry: it refuses every write."""
+    with Redis.from_url(mortal_redis.url) as redis:
+        for number in range(50):
+            redis.set(f"other:{number}", b"x" * 100_000)
+        redis.config_set("maxmemory", 4 * 2**20, "maxmemory-policy", "volatile-lru")
+        with pytest.raises(OutOfMemoryError):
+            redis.set("one", "more")
+        yield redis
+
+
+def test_more_memory_can_be_asked_for_when_there_is_none_left_and_every_process_reads_it(full_redis):
+    store = FlagStore(full_redis, Registry.load())
+    revision = store.set({"cache.maxmemory_mb": 128, "cache.eviction": "lfu"})
+    assert store.given() == (revision, {"cache.maxmemory_mb": 128, "cache.eviction": "lfu"})
+    assert store.set({"cache.eviction": None}) > revision
+    assert store.given()[1] == {"cache.maxmemory_mb": 128}
+
+
+def test_a_redis_without_memory_has_flags_that_were_never_set(full_redis):
+    assert FlagStore(full_redis, Registry.load()).given() is None
+
+
+def test_who_keeps_it_gives_more_memory_to_a_redis_that_refuses_writes(full_redis, set_flags):
+    keepers = [Eviction(full_redis, set_flags(**{"cache.maxmemory_mb": 128})) for _ in range(2)]
+    assert keepers[0].keep()
+    assert full_redis.config_get("maxmemory") == {"maxmemory": str(128 * 2**20)}
+    assert [keeper.keep() for keeper in keepers] == [True, False]  # there is room for the lease again
+
+
+def test_as_long_as_redis_refuses_writes_every_process_may_keep_it(full_redis, set_flags):
+    keepers = [Eviction(full_redis, set_flags(**{"cache.maxmemory_mb": 4})) for _ in range(2)]
+    assert [keeper.keep() for keeper in keepers] == [True, True]
 
 
 def test_a_change_and_a_reset_reach_redis_while_it_runs(stack, server):

@@ -6,11 +6,12 @@ from hypothesis import strategies as some
 from werkzeug import Response
 
 from costlab.service import context
+from costlab.service.fault_edges import refuse
 from services.cache_proxy import negative_caching
 from services.cache_proxy.entry import Entry
 from services.cache_proxy.strategies import STRATEGIES
 from tests.conditions import eventually
-from tests.services.cache_proxy.conftest import counted
+from tests.services.cache_proxy.conftest import counted, version
 
 _SECONDS = some.floats(min_value=0, max_value=1e4)
 DOCUMENT = b'{"title":"Not Found","status":404,"request_id":"of the first who asked"}'
@@ -88,6 +89,13 @@ def test_what_the_origin_says_about_keeping_it_counts_for_a_404_too(nothing):
     nothing.origin.answer = lambda request: Response(DOCUMENT, 404, {"Cache-Control": "no-store"})
     nothing.get("/users/7")
     assert nothing.status("/users/7") == "fwd=uri-miss; fwd-status=404"
+
+
+def test_a_404_that_a_fault_has_made_ends_with_the_fault(nothing):
+    nothing.origin.answer = lambda request: lambda environ, start: refuse(404, start)
+    assert nothing.status("/users/7") == "fwd=uri-miss; fwd-status=404"
+    nothing.origin.answer = lambda request: version(1)
+    assert nothing.version("/users/7") == 1
 
 
 @pytest.mark.parametrize("strategy", [name for name, strategy in STRATEGIES.items() if strategy.looks])

@@ -11,8 +11,9 @@ from werkzeug import Response
 from services.cache_proxy import cache_store
 from services.cache_proxy.app import create_app
 from services.cache_proxy.filling import ORIGIN_SECONDS
+from services.cache_proxy.strategies import STRATEGIES
 from tests.conditions import eventually
-from tests.services.cache_proxy.conftest import version
+from tests.services.cache_proxy.conftest import counted, version
 from tests.services.conftest import running
 
 
@@ -153,6 +154,35 @@ def test_a_request_with_credentials_goes_to_the_origin_with_them_and_leaves_noth
     assert stack.status("/users/7", Authorization="Bearer x") == "fwd=bypass"
 
 
+@pytest.mark.parametrize("strategy", [name for name, strategy in STRATEGIES.items() if strategy.looks])
+def test_a_request_with_a_fault_of_its_own_goes_past_what_is_stored_and_leaves_nothing(stack, fault_at_users, strategy):
+    stack.set(strategy=strategy)
+    for _ in range(2):
+        faulty = stack.get("/users/7", **fault_at_users)
+        assert (faulty.status_code, faulty.headers["Cache-Status"]) == (418, "costlab; fwd=bypass")
+        assert stack.get("/users/7").json == {"version": 1}
+    assert len(stack.origin.asked) == 3
+    assert stack.status("/users/7").startswith("hit")
+
+
+@pytest.mark.parametrize("strategy", ["single_flight", "lease"])
+@pytest.mark.parametrize("first", ["the faulty one", "the other one"])
+def test_who_asks_at_the_same_time_as_a_request_with_a_fault_shares_nothing_with_it(
+    stack, fault_at_users, strategy, first
+):
+    stack.set(strategy=strategy)
+    stack.origin.gate.clear()
+    waits = counted("lease_waits")
+    given = [fault_at_users, {}] if first == "the faulty one" else [{}, fault_at_users]
+    with stack.asking(1, "/users/7", **given[0]) as early:
+        eventually(lambda: len(stack.origin.asked) == 1)
+        with stack.asking(1, "/users/7", **given[1]) as late:
+            eventually(lambda: len(stack.origin.asked) == 2)
+    statuses = [418, 200] if first == "the faulty one" else [200, 418]
+    assert [answer.status_code for answer in (*early, *late)] == statuses
+    assert counted("lease_waits") == waits
+
+
 def test_a_fill_says_nothing_of_the_client_whose_miss_it_is(stack):
     """The answer is for everybody, so it must not depend on who asked."""
     stack.get("/users/7", If_None_Match='"a"', Cookie="a=1", Accept="text/plain")
@@ -218,8 +248,8 @@ def test_requests_are_counted_by_outcome(stack):
     stack.get("/users/7")
     stack.get("/users/7")
     stack.get("/users/7", Authorization="x")
-    counted = {outcome: requests(outcome) - before[outcome] for outcome in before}
-    assert counted == {"hit": 2, "miss": 1, "bypass": 1, "error": 0}
+    more = {outcome: requests(outcome) - before[outcome] for outcome in before}
+    assert more == {"hit": 2, "miss": 1, "bypass": 1, "error": 0}
 
 
 def test_a_hit_is_counted_under_its_route(stack):

@@ -17,7 +17,14 @@ from tests.services.gateway.message import Reply, read_reply
 from tests.services.gateway.upstream import Upstream
 
 ROOT = Path(__file__).resolve().parents[3]
-FLAGS = ("gateway.reads", "gateway.rate_limit", "gateway.rate_limit_rate", "gateway.rate_limit_burst", "http.breaker")
+FLAGS = (
+    "gateway.reads",
+    "gateway.rate_limit",
+    "gateway.rate_limit_rate",
+    "gateway.rate_limit_burst",
+    "gateway.compress",
+    "http.breaker",
+)
 
 
 @dataclass

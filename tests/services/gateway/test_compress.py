@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from costlab.service import metrics
 from costlab.service.flags import Registry
-from gateway.compress import _CODINGS, SMALLEST, accepts, compressed
+from gateway.compress import _CODINGS, SMALLEST, accepts, compressed, without_body
 
 JSON = ("content-type", "application/json")
 PAGE = json.dumps([{"id": number, "status": "placed"} for number in range(200)]).encode()
@@ -121,6 +121,30 @@ def test_a_weak_etag_stays_weak_and_ranges_are_not_offered_of_a_compressed_answe
     headers, _ = compressed("gzip", "gzip", *answer(PAGE, ("etag", 'W/"v1"'), ("accept-ranges", "bytes")))
     assert ("etag", 'W/"v1"') in headers
     assert "accept-ranges" not in dict(headers)
+
+
+@CODINGS
+@pytest.mark.parametrize("accept", ["gzip, zstd", ""])
+def test_head_is_told_what_the_get_is_told_but_for_what_only_compressing_shows(coding, accept):
+    headers, body = answer(PAGE, ("etag", '"v1"'), ("accept-ranges", "bytes"))
+    get = compressed(coding, accept, headers, body)[0]
+    unknown = {"Content-Length", "Content-Encoding"} if accept else set()
+    assert without_body(coding, accept, headers) == [(name, value) for name, value in get if name not in unknown]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [JSON],
+        [JSON, ("Content-Length", str(SMALLEST - 1))],
+        [JSON, ("Content-Length", "")],
+        [("content-type", "image/png"), ("Content-Length", str(SMALLEST))],
+        [JSON, ("content-encoding", "br"), ("Content-Length", str(SMALLEST))],
+    ],
+    ids=["undeclared", "small", "empty", "image", "coded"],
+)
+def test_head_of_what_would_stay_as_it_is_stays_as_it_is(headers):
+    assert without_body("gzip", "gzip", headers) == headers
 
 
 def test_many_threads_compress_at_once():

@@ -2,13 +2,14 @@
 
 import re
 import threading
+import time
 
 import pytest
 from flask import Flask
 from jsonschema import Draft202012Validator
 
+from costlab.service import context, problem
 from costlab.service import openapi as part
-from costlab.service import problem
 from costlab.service.http_client import Answer, UpstreamTimeout
 from gateway import openapi, routes
 from services.orders.app import create_app as create_orders
@@ -174,10 +175,10 @@ class Service:
         return self.answer()
 
 
-def client(service, clock=lambda: 0.0):
+def client(*services, clock=lambda: 0.0):
     app = Flask("gateway")
     problem.install(app)
-    app.register_blueprint(openapi.blueprint([service], clock))
+    app.register_blueprint(openapi.blueprint(services, clock))
     return app.test_client()
 
 
@@ -187,7 +188,7 @@ EMPTY = b'{"paths": {}, "components": {"schemas": {}}}'
 def test_the_document_is_kept_for_a_while():
     now = [0.0]
     service = Service(lambda: Answer(200, [], EMPTY))
-    asks = client(service, lambda: now[0])
+    asks = client(service, clock=lambda: now[0])
     assert [asks.get("/openapi.json").status_code for _ in range(3)] == [200] * 3
     assert service.asked == 1
     now[0] = openapi.KEEP_SECONDS
@@ -210,21 +211,62 @@ def test_while_a_service_cannot_be_asked_there_is_no_document_and_nothing_is_kep
     assert asks.get("/openapi.json").status_code == 200
 
 
-def test_nobody_waits_for_another_who_asks():
-    asked, go_on = threading.Event(), threading.Event()
+@pytest.mark.parametrize("answer", [timeout, lambda: Answer(500, [], b"oops")])
+def test_a_document_that_cannot_be_renewed_is_served_until_it_can(answer):
+    now = [0.0]
+    service = Service(lambda: Answer(200, [], EMPTY))
+    asks = client(service, clock=lambda: now[0])
+    old = asks.get("/openapi.json").json
+    now[0] += openapi.KEEP_SECONDS
+    service.answer = answer
+    kept = asks.get("/openapi.json")
+    assert (kept.status_code, kept.json, service.asked) == (200, old, 2)
+    service.answer = lambda: Answer(200, [], EMPTY.replace(b'"schemas": {', b'"schemas": {"New": {}'))
+    assert "New" in asks.get("/openapi.json").json["components"]["schemas"]
+
+
+@pytest.mark.parametrize(("client_waits", "most"), [(0.5, 0.5), (60, openapi.ASK_SECONDS), (None, openapi.ASK_SECONDS)])
+def test_services_are_asked_for_as_long_as_the_client_waits_and_no_longer_than_the_limit(client_waits, most):
+    left = []
+
+    def late():
+        left.append(context.remaining())
+        return Answer(200, [], EMPTY)
+
+    services = [Service(late), Service(late)]
+    deadline = None if client_waits is None else time.monotonic() + client_waits
+    request = context.Request("mine", deadline)
+    context.enter(request)
+    try:
+        assert client(*services).get("/openapi.json").status_code == 200
+    finally:
+        context.enter(None)
+    assert all(0 < each <= most for each in left)
+    assert len(left) == 2
+    assert request.deadline == deadline
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_nobody_waits_for_another_who_asks(old):
+    """Who comes meanwhile gets the old document, if there is one."""
+    asked, go_on, now = threading.Event(), threading.Event(), [0.0]
 
     def slow():
         asked.set()
         go_on.wait(10)
         return Answer(200, [], EMPTY)
 
-    service = Service(slow)
-    asks = client(service)
+    service = Service(lambda: Answer(200, [], EMPTY))
+    asks = client(service, clock=lambda: now[0])
+    if old:
+        asks.get("/openapi.json")
+        now[0] += openapi.KEEP_SECONDS
+    service.answer = slow
     first = []
     thread = threading.Thread(target=lambda: first.append(asks.get("/openapi.json").status_code))
     thread.start()
     eventually(asked.is_set)
-    assert asks.application.test_client().get("/openapi.json").status_code == 503
+    assert asks.application.test_client().get("/openapi.json").status_code == (200 if old else 503)
     go_on.set()
     thread.join()
     assert first == [200]

@@ -420,6 +420,25 @@ def test_an_answer_to_head_has_the_length_and_no_body(gateway, users):
     assert (reply.status, reply.header("content-length")) == (200, "99")
 
 
+def test_with_compression_head_promises_no_length_that_the_get_would_not_have(gateway, users):
+    gateway.control.set_flags({"gateway.compress": "gzip"})
+    body = b'{"a": 1}' * 500
+    users.reset(
+        *[answer('200 OK\r\nContent-Type: application/json\r\nETag: "v1"', body)] * 2,
+        b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nETag: "v1"\r\nContent-Length: 4000\r\n\r\n',
+        b'HTTP/1.1 304 Not Modified\r\nContent-Type: application/json\r\nETag: "v1"\r\nContent-Length: 4000\r\n\r\n',
+    )
+    compressed = gateway.call("GET", "/api/users/1", Accept_Encoding="gzip")
+    plain = gateway.call("GET", "/api/users/1")
+    head = gateway.call("HEAD", "/api/users/1", Accept_Encoding="gzip")
+    not_modified = gateway.call("HEAD", "/api/users/1", Accept_Encoding="gzip")
+    assert (compressed.header("content-encoding"), plain.header("content-length")) == ("gzip", "4000")
+    assert (head.status, head.header("content-length")) == (200, None)
+    for name in ("vary", "etag"):
+        assert head.header(name) == compressed.header(name)
+    assert (not_modified.header("etag"), not_modified.header("vary")) == ('"v1"', None)
+
+
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_an_answer_without_a_body_has_no_length(gateway, users, status):
     users.reset(f"HTTP/1.1 {status}\r\n\r\n".encode())
@@ -543,6 +562,26 @@ def test_requests_that_find_no_route_count_too(gateway):
     )
     assert gateway.call("GET", "/api/nothing").status == 404
     assert gateway.call("GET", "/api/nothing").status == 429
+
+
+def test_whatever_becomes_of_a_request_that_counted_its_answer_tells_the_limits(gateway, users):
+    gateway.control.set_flags(
+        {"gateway.rate_limit": "gcra", "gateway.rate_limit_rate": 0.1, "gateway.rate_limit_burst": 10}
+    )
+    users.reset(lambda link: None)
+    replies = [
+        gateway.call("GET", "/api/nothing"),
+        gateway.call("DELETE", "/api/users/1"),
+        gateway.call("GET", "/api/users/1", X_Request_Timeout_Ms="soon"),
+        gateway.call("GET", "/api/users/1", X_Request_Timeout_Ms="0"),
+        gateway.send(f"POST /api/users HTTP/1.1\r\nHost: x\r\nContent-Length: {MIB + 1}\r\n\r\n".encode()),
+        gateway.call("POST", "/api/users", b"{}"),
+    ]
+    assert [reply.status for reply in replies] == [404, 405, 400, 504, 413, 502]
+    assert [reply.header("ratelimit").split(";")[1] for reply in replies] == [f"r={left}" for left in range(9, 3, -1)]
+    assert {reply.header("ratelimit-policy") for reply in replies} == {'"gcra";q=10;w=100'}
+    assert replies[1].header("allow") == "GET, HEAD"
+    assert gateway.call("GET", "/api/users/1", X_Api_Key="nobody's").header("ratelimit") is None
 
 
 def test_without_a_limit_nothing_is_said_about_one(gateway):

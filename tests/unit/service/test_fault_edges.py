@@ -1,21 +1,25 @@
 """Faults of the calls a service makes: each edge fails as what it leads to fails."""
 
+import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import psycopg2
 import pytest
+from gunicorn.config import Config
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from costlab.service import context, redis_client
 from costlab.service.database import Database
-from costlab.service.fault_edges import Active, Edge, meet, pattern, shape
+from costlab.service.fault_edges import Active, Edge, dribble, meet, pattern, refuse, shape
 from costlab.service.fault_kinds import KINDS
-from costlab.service.fault_kinds.chance import decide
+from costlab.service.fault_kinds.chance import PROCESS_NUMBER, decide
 from costlab.service.faults import Record, Registry
 from costlab.service.http_client import HttpClient, UpstreamTimeout, UpstreamUnreachable
+from costlab.service.leader_followers import OneSendResponse
 from costlab.service.problem import Unavailable
 from costlab.service.tracing import Tracing
 from tests.unit.service.test_http_client import Server, within
@@ -130,6 +134,15 @@ def test_the_span_of_what_was_met_names_the_fault(client, edge):
     assert span.attributes == {"costlab.fault": "latency"}
 
 
+def test_two_processes_meet_a_fault_each_by_a_sequence_of_its_own(monkeypatch):
+    def met(number: str) -> list[bool]:
+        monkeypatch.setenv(PROCESS_NUMBER, number)
+        active = put(Edge("peer"), "errors", rate=0.5)
+        return [active.effect() is not None for _ in range(64)]
+
+    assert met("1") == met("1") != met("2") == met("2")
+
+
 class Span:
     """Remembers its attributes."""
 
@@ -138,6 +151,57 @@ class Span:
 
     def set_attribute(self, name: str, value: str) -> None:
         self.attributes[name] = value
+
+
+# Requests that come in
+
+
+def test_an_injected_answer_tells_caches_not_to_keep_it():
+    told = []
+    refuse(404, lambda status, headers: told.append((status, dict(headers))))
+    [(status, headers)] = told
+    assert status == "404 Not Found"
+    assert headers["Cache-Control"] == "no-store"
+
+
+class Pace:
+    """Waits for pieces of 4 bytes as long as ``meanwhile()`` takes."""
+
+    def __init__(self, meanwhile) -> None:
+        self.wait = lambda size: meanwhile()
+
+    def part(self) -> int:
+        return 4
+
+
+def test_a_slow_body_comes_after_a_head_that_comes_at_once():
+    """As gunicorn sends it: what a client has got by each wait, and in the end."""
+
+    def service(environ, start):
+        start("200 OK", [("Content-Length", "10")])
+        return [b"0123456", b"789"]
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        request = SimpleNamespace(method="GET", version=(1, 1), should_close=lambda: False)
+        response = OneSendResponse(request, ours, Config())
+        got = []
+        dribble(service, {}, response.start_response, Pace(lambda: got.append(theirs.recv(4096))))
+        response.close()
+        got.append(theirs.recv(4096))
+    assert got[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert got[0].endswith(b"\r\n\r\n")
+    assert got[1:] == [b"0123", b"456", b"789"]
+
+
+def test_a_slow_answer_without_a_body_is_an_answer():
+    def service(environ, start):
+        start("204 No Content", [])
+        return []
+
+    started = []
+    assert list(dribble(service, {}, lambda *given: started.append(given), Pace(lambda: None))) == []
+    assert [status for status, _, _ in started] == ["204 No Content"]
 
 
 # PostgreSQL

@@ -1,13 +1,18 @@
 """What each kind of fault does, without a service: chance that repeats, sizes that are as asked."""
 
 import math
+import os
+import subprocess
+import sys
 from random import Random
+from statistics import pvariance
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costlab.service.fault_kinds import KINDS, capacity_cut, cpu_burn, memory_leak
-from costlab.service.fault_kinds.chance import decide
+from costlab.service.fault_kinds.chance import INSTANCE_NAME, PROCESS_NUMBER, decide, sequence
 from costlab.service.fault_kinds.effects import FOR_EVER, Answer, Break, Dribble
 from costlab.service.fault_kinds.latency_long_tail import LONGEST_SECONDS
 from costlab.service.faults import Registry
@@ -38,6 +43,50 @@ def test_another_seed_decides_otherwise(seed):
     kind = made("stall")
     first, second = ([decide(kind, 0.5, each, number) for number in range(64)] for each in (seed, seed ^ 1))
     assert first != second
+
+
+def test_the_first_process_of_the_first_instance_draws_what_the_docstring_says_and_the_second_otherwise():
+    def met(environment: dict[str, str]) -> list[int]:
+        drawn = (decide(made("errors"), 0.3, 7, number, sequence(environment)) for number in range(10))
+        return [number for number, effect in enumerate(drawn) if effect is not None]
+
+    first = {INSTANCE_NAME: "users", PROCESS_NUMBER: "1"}
+    assert met({}) == met(first) == [2, 5, 6, 9]
+    assert met(first | {PROCESS_NUMBER: "2"}) == [7]
+
+
+@given(st.integers(1, 8), st.integers(1, 10_000), st.integers(1, 8), st.integers(1, 10_000))
+def test_no_two_processes_of_a_service_have_the_same_sequence(instance, process, other_instance, other_process):
+    def of(instance: int, process: int) -> int:
+        name = "users" if instance == 1 else f"users-{instance}"
+        return sequence({INSTANCE_NAME: name, PROCESS_NUMBER: str(process)})
+
+    same = (instance, process) == (other_instance, other_process)
+    assert (of(instance, process) == of(other_instance, other_process)) == same
+
+
+def test_over_several_processes_failures_vary_no_more_than_chance_has_it():
+    """Four processes with 25 requests each: 100 * 0.5 * 0.5 = 25, and four times that if they all drew the same."""
+
+    def failures(seed: int) -> int:
+        draws = (decide(made("errors"), 0.5, seed, number, process) for process in range(4) for number in range(25))
+        return sum(effect is not None for effect in draws)
+
+    assert 15 < pvariance([failures(seed) for seed in range(200)]) < 40
+
+
+@pytest.mark.parametrize(("processes", "number"), [("1", "1"), ("2", "3")])
+def test_gunicorn_numbers_its_processes_and_an_only_one_stays_the_first(processes, number):
+    """The third that it starts: one of two takes the place of another, or one does so alone."""
+    program = f"""
+import os, runpy, types
+runpy.run_path("infra/gunicorn.conf.py")["post_fork"](None, types.SimpleNamespace(age=3))
+print(os.environ["{PROCESS_NUMBER}"])
+"""
+    environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
+    environment["COSTLAB_PROCESSES"] = processes
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == number
 
 
 @settings(max_examples=50)
