@@ -2,8 +2,8 @@
 
 Two stacks run side by side; one connection asks each in turn for users, products and histories, in bursts whose order
 is drawn anew each time: whatever else the machine does meets both alike. A figure is the CPU of all five services over
-the requests of a round, read from the scheduler's own count after a pause in which spans leave; the ratio is
-Hodges-Lehmann's over rounds with a 95 % bootstrap interval.
+the requests of a round, read from the scheduler's own count. Spans leave as they do, so a round pays for some of the
+one before and the next one for its last; the ratio is Hodges-Lehmann's over rounds with a 95 % bootstrap interval.
 
     on     metrics, exemplars, spans to a sink that answers, logs from info on; every service is scraped (OpenMetrics)
            once per SCRAPED_EVERY requests: Prometheus' five seconds at 100 requests a second
@@ -22,7 +22,6 @@ import os
 import random
 import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -39,7 +38,6 @@ from benchmarks.processes import ROOT, BenchmarkError, Client, cpu_seconds, free
 from costlab.failure import Failure
 from costlab.lab.environment import describe
 from costlab.lab.statistics import hodges_lehmann, interval
-from costlab.service.tracing import EXPORT_MS
 from costlab.stack import Stack, open_stack
 from costlab.stack.control import Control
 from costlab.stack.ports import give_back, keep_base
@@ -47,7 +45,6 @@ from costlab.stack.ports import give_back, keep_base
 SEED = 22
 TARGET = 1.15
 SAMPLE = 1 / 16
-EXPORT_SECONDS = EXPORT_MS / 1000
 SCRAPED_EVERY = 500
 BURST = 20
 WARM_UP = 300
@@ -138,7 +135,6 @@ def _rounds(contenders: dict[str, Contender], rounds: int, requests: int) -> Ite
             paths = [_path(order) for _ in range(min(BURST, requests - first))]  # both are asked the same
             for name in order.sample(list(contenders), len(contenders)):
                 contenders[name].ask(paths)
-        time.sleep(EXPORT_SECONDS + 0.1)
         yield {name: (one.cpu_seconds() - before[name]) / requests * 1e6 for name, one in contenders.items()}
 
 

@@ -1,8 +1,8 @@
 """Data: PostgreSQL, Redis and the waits for them, as the services see them."""
 
-from dashboards.grafana import Dashboard, Row, graph, quantile, rate
+from dashboards.grafana import USERS, Dashboard, Row, graph, quantile, rate
 
-_REQUESTS = 'sum(rate(http_server_request_duration_seconds_count{service="gateway"}[$__rate_interval]))'
+_REQUESTS = rate("http_server_request_duration_seconds_count", where=USERS)
 
 DASHBOARD = Dashboard(
     "data",
@@ -67,8 +67,9 @@ DASHBOARD = Dashboard(
                     "Hits of what could have been one (bypass not counted).",
                     "percentunit",
                     (
-                        f"{rate('costlab_cache_requests_total', outcome='hit')} / "
-                        'sum(rate(costlab_cache_requests_total{outcome!="bypass"}[$__rate_interval]))',
+                        rate("costlab_cache_requests_total", where='outcome="hit"')
+                        + " / "
+                        + rate("costlab_cache_requests_total", where='outcome!="bypass"'),
                         "hits",
                     ),
                 ),

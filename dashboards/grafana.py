@@ -15,6 +15,8 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 PROMETHEUS = {"type": "prometheus", "uid": "prometheus"}
 FAULTS = json.loads((FOLDER.parent / "infra" / "grafana" / "annotations" / "faults.json").read_text())
+# Requests of users: all to the gateway but health probes at its public port (costlab/service/health.py).
+USERS = 'service="gateway",http_route!~"/livez|/readyz"'
 _WITH_EXEMPLARS = "http_server_request_duration_seconds_bucket"
 _WIDTH, _HEIGHT, _LOW = 24, 8, 4
 
@@ -105,16 +107,15 @@ def worst(title: str, description: str, unit: str, *queries: Query) -> Panel:
     return _panel("bargauge", title, description, {"unit": unit, "min": 0}, options, queries)
 
 
-def rate(metric: str, by: str = "", **labels: str) -> str:
-    """How much a counter rises per second, summed by the labels ``by``."""
-    chosen = ",".join(f'{name}="{value}"' for name, value in labels.items())
-    selector = f"{metric}{{{chosen}}}" if chosen else metric
+def rate(metric: str, by: str = "", where: str = "") -> str:
+    """How much a counter rises per second, summed by the labels ``by``. ``where``: of which series, as in PromQL."""
+    selector = f"{metric}{{{where}}}" if where else metric
     return f"sum{f' by ({by})' if by else ''} (rate({selector}[$__rate_interval]))"
 
 
-def quantile(share: float, histogram: str, by: str = "", **labels: str) -> str:
-    """The ``share`` quantile of a histogram, by the labels ``by``."""
-    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', f'{by}, le' if by else 'le', **labels)})"
+def quantile(share: float, histogram: str, by: str = "", where: str = "") -> str:
+    """The ``share`` quantile of a histogram, by the labels ``by``; ``where`` as above."""
+    return f"histogram_quantile({share}, {rate(f'{histogram}_bucket', f'{by}, le' if by else 'le', where)})"
 
 
 def _panel(kind: str, title: str, description: str, defaults: dict, options: dict, queries: Sequence[Query]) -> Panel:

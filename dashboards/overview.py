@@ -1,6 +1,6 @@
 """Overview: what hurts, from the top down. Users first, then services, then what is running out."""
 
-from dashboards.grafana import Dashboard, Row, graph, number, quantile, rate, worst
+from dashboards.grafana import USERS, Dashboard, Row, graph, number, quantile, rate, worst
 
 _SECONDS = "http_server_request_duration_seconds"
 _CALLS = "http_client_request_duration_seconds"
@@ -55,9 +55,9 @@ DASHBOARD = Dashboard(
                 ),
                 number(
                     "Requests per second",
-                    "What the gateway answers now.",
+                    "What the gateway answers users now; health probes are left out.",
                     "reqps",
-                    ('sum(service_route:http_server_requests:rate1m{service="gateway"})', "requests"),
+                    (f"sum(service_route:http_server_requests:rate1m{{{USERS}}})", "requests"),
                 ),
             ],
             across=6,
@@ -67,7 +67,8 @@ DASHBOARD = Dashboard(
             [
                 graph(
                     "Rate",
-                    "Answered requests per second; a drop to nothing is as bad as errors.",
+                    "Answered requests per second; a drop to nothing is as bad as errors. /livez and /readyz are "
+                    "health probes: a route each, and part of no figure of all routes or burn rate.",
                     "reqps",
                     ('service_route:http_server_requests:rate1m{service="gateway"}', "{{http_route}}"),
                 ),
@@ -99,21 +100,22 @@ DASHBOARD = Dashboard(
                 ),
                 graph(
                     "Answers by status",
-                    "Of the gateway: 429 is the rate limiter, 503 shedding or a breaker, 504 a deadline.",
+                    "Of the gateway to users: 429 is the rate limiter, 503 shedding or a breaker, 504 a deadline.",
                     "reqps",
                     (
-                        rate(f"{_SECONDS}_count", "http_response_status_code", service="gateway"),
+                        rate(f"{_SECONDS}_count", "http_response_status_code", where=USERS),
                         "{{http_response_status_code}}",
                     ),
                     stacked=True,
                 ),
                 graph(
                     "Latency of all routes",
-                    "Median, 95th and 99th percentile of the gateway. A tail far above the median: look for waits.",
+                    "Median, 95th and 99th percentile of the gateway, health probes left out. A tail far above the "
+                    "median: look for waits.",
                     "s",
-                    (quantile(0.5, _SECONDS, service="gateway"), "p50"),
-                    (quantile(0.95, _SECONDS, service="gateway"), "p95"),
-                    (quantile(0.99, _SECONDS, service="gateway"), "p99"),
+                    (quantile(0.5, _SECONDS, where=USERS), "p50"),
+                    (quantile(0.95, _SECONDS, where=USERS), "p95"),
+                    (quantile(0.99, _SECONDS, where=USERS), "p99"),
                 ),
             ],
         ),

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from costlab.lab.price_sheet import Assumptions, Sheet, load_assumptions, load_sheet, sheet_names
 from costlab.lab.pricing import Measured, quantities, total
-from dashboards.grafana import FOLDER
+from dashboards.grafana import FOLDER, USERS
 
 FILE = FOLDER.parent / "infra" / "prometheus" / "rules" / "cost.yml"
-_HEAD = """\
+_HEAD = f"""\
 # Written by `make dashboards` from infra/prices (dashboards/prices.py); do not edit.
 # What a successful request uses now, times what one unit of it costs per month at the traffic the assumptions say.
 groups:
@@ -21,12 +21,12 @@ groups:
     rules:
       - record: cost:requests:rate5m
         expr: >-
-          sum(rate(http_server_request_duration_seconds_count{service="gateway",http_response_status_code=~"[23].."}[5m]))
+          sum(rate(http_server_request_duration_seconds_count{{{USERS},http_response_status_code=~"[23].."}}[5m]))
           > 0
 """
 _PER_REQUEST = {
     "cost:cpu_seconds_per_request:5m": "sum by (service) (rate(process_cpu_time_seconds[5m]))",
-    "cost:body_bytes_per_request:5m": 'sum(rate(http_server_response_body_bytes_total{service="gateway"}[5m]))',
+    "cost:body_bytes_per_request:5m": f"sum(rate(http_server_response_body_bytes_total{{{USERS}}}[5m]))",
     "cost:span_bytes_per_request:5m": "sum by (service) (rate(costlab_span_bytes_total[5m]))",
     "cost:log_bytes_per_request:5m": "sum by (service) (rate(costlab_log_bytes_total[5m]))",
 }

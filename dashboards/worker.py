@@ -40,9 +40,9 @@ DASHBOARD = Dashboard(
                     "Orders written, messages handed to the stream, jobs done. The three lie on each other when all "
                     "is well.",
                     "ops",
-                    (rate("costlab_orders_placed_total", outcome="created"), "orders placed"),
+                    (rate("costlab_orders_placed_total", where='outcome="created"'), "orders placed"),
                     (rate("costlab_outbox_published_total"), "published by the outbox"),
-                    (rate("costlab_jobs_total", outcome="done"), "jobs done"),
+                    (rate("costlab_jobs_total", where='outcome="done"'), "jobs done"),
                 ),
                 graph(
                     "Jobs by outcome",

@@ -51,7 +51,7 @@ def trace(
         str,
         typer.Argument(metavar="ID", help="X-Request-Id of an answer, order-ID of a job, or a trace id."),
     ],
-    wait: Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for spans under way.")] = 5.0,
+    wait: Annotated[float, typer.Option(min=0, max=60, help="Seconds to wait for spans under way.")] = 8.0,
     target: Target = "local",
     as_json: AsJson = False,
 ) -> None:

@@ -14,8 +14,9 @@ from costlab.seeing import span_tree
 from costlab.seeing.span_tree import Span
 from costlab.stack.control import Control, ControlError
 
-# A service keeps spans in batches, EXPORT_MS apart at most (costlab/service/tracing.py); a busy machine is late.
-SETTLED_SECONDS = 3.5
+# A process keeps spans in batches, EXPORT_MS apart at most (costlab/service/tracing.py), and at once when it is asked
+# for them; of a service with several processes one is asked. A busy machine is late.
+SETTLED_SECONDS = 6.5
 LOOK_SECONDS = 0.25
 
 

@@ -163,10 +163,8 @@ def cost(before: Reading, after: Reading, sheet: Sheet, given: Assumptions) -> C
     rise = Rise(before, after)
     succeeded = sum(
         count
-        for service, _, labels, count in rise.each(f"{_SECONDS}_count")
-        if service == "gateway"
-        and labels["http_response_status_code"][0] in "23"
-        and labels["http_route"] not in PROBES
+        for labels, count in _of_users(rise, f"{_SECONDS}_count")
+        if labels["http_response_status_code"][0] in "23"
     )
     measured = _measured(before, after, rise, succeeded or math.inf)
     whole = {row.ChargeDescription: row.EffectiveCost for row in pricing.rows(measured, sheet, given)}
@@ -176,6 +174,13 @@ def cost(before: Reading, after: Reading, sheet: Sheet, given: Assumptions) -> C
         rows=whole if succeeded else {},
         over_seconds=rise.seconds,
     )
+
+
+def _of_users(rise: Rise, name: str) -> Iterator[tuple[dict[str, str], float]]:
+    """Labels and rise at the gateway, probes left out, as the rules of the dashboards have it."""
+    for service, _, labels, risen in rise.each(name):
+        if service == "gateway" and labels["http_route"] not in PROBES:
+            yield labels, risen
 
 
 def _measured(before: Reading, after: Reading, rise: Rise, requests: float) -> Measured:
@@ -188,7 +193,7 @@ def _measured(before: Reading, after: Reading, rise: Rise, requests: float) -> M
         cpu_seconds={name: _cpu(before, after, name) / requests for name in after.usage if name in own},
         memory_gib=sum(used.memory_bytes for name, used in after.usage.items() if name in own) / GIB,
         database_cpu_seconds=_cpu(before, after, "postgres") / requests,
-        bytes=rise.count("gateway", "http_server_response_body_bytes_total") / requests,
+        bytes=sum(risen for _, risen in _of_users(rise, "http_server_response_body_bytes_total")) / requests,
         spans=spans / requests,
         # As the dashboard has it: the node is paid for while something is cached.
         redis=rise.count("", _CACHE) > rise.count("", _CACHE, outcome="bypass"),

@@ -93,7 +93,7 @@ class Service:
         self._token_file = settings.token_file
         inside.register_blueprint(self._health.blueprint())
         inside.register_blueprint(internal.blueprint(registry, self.flags, control, settings.token_file))
-        inside.register_blueprint(internal.spans(name, self.tracing.kept))
+        inside.register_blueprint(internal.spans(name, self.tracing.kept, self.tracing.flush))
         inside.register_blueprint(rollout_routes.blueprint(registry, self.flags, control, settings.token_file))
         inside.register_blueprint(fault_routes.blueprint(self.faults, settings.token_file))
         header = FaultHeader(self.faults, settings.token_file)

@@ -117,7 +117,8 @@ class Registry:
 
     def parse(self, changes: Mapping[str, object]) -> dict[str, Value | None]:
         """``changes`` typed; None asks for the default. Unknown names and values are refused, all or nothing."""
-        return {name: None if raw is None else self[name].parse(raw) for name, raw in changes.items()}
+        flags = [(self[name], raw) for name, raw in changes.items()]
+        return {flag.name: None if raw is None else flag.parse(raw) for flag, raw in flags}
 
     def check_rollout(self, name: str, value: str) -> None:
         """Raise UnknownFlag, BadRollout or BadFlagValue unless ``value`` of that flag may be rolled out."""

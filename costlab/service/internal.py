@@ -2,6 +2,7 @@
 gateway; changes take the stack's token."""
 
 import hmac
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -100,14 +101,15 @@ def configuration(configuration: Configuration, token_file: Path | None) -> Blue
     return routes
 
 
-def spans(service: str, kept: KeptSpans | None) -> Blueprint:
-    """The route /spans/ID: what is kept of a request or a trace."""
+def spans(service: str, kept: KeptSpans | None, flush: Callable[[], None]) -> Blueprint:
+    """The route /spans/ID: what is kept of a request or a trace, after ``flush`` of what this process has not yet."""
     routes = Blueprint("spans", __name__)
 
     @routes.get("/spans/<identity>")
     def read(identity: str) -> Response:
         if not context.SAFE_ID.fullmatch(identity):
             raise problem.Invalid("An id has 1 to 64 letters, digits, dots, dashes or underscores.")
+        flush()
         found, oldest = ([], None) if kept is None else (kept.of(identity), kept.oldest())
         return document({"service": service, "oldest": oldest, "spans": found})
 

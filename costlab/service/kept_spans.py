@@ -1,6 +1,6 @@
 """The newest spans of a service, kept where all its processes find them: what ``costlab trace`` is answered from.
 
-    each process ── a batch of spans, two seconds after they ended at the latest ──► spans.jsonl
+    each process ── a batch of spans, five seconds after they ended at the latest ──► spans.jsonl
                                                    at LIMIT_BYTES it takes the place of spans.old.jsonl, and begins anew
 
 Example: a span of a call takes 350 bytes, so 6,000 to 12,000 of them are kept: those of a minute at 25 requests a
@@ -8,7 +8,7 @@ second, all of them sampled. Which process of the service is asked does not matt
 it has kept; a service that is restarted begins with nothing.
 
 Trade-off: one write per batch, in the thread that exports; 4 MiB of disk (of memory, where /tmp is one) per service.
-Spans of the last two seconds before a process is killed are lost. Use instead: a collector such as Jaeger, for all.
+Spans of the last five seconds before a process is killed are lost. Use instead: a collector such as Jaeger, for all.
 
 Units: bytes. Lines are spans in the JSON form of OTLP (otlp.py).
 """

@@ -16,15 +16,20 @@ from typing import Any
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics, multiprocess
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.openmetrics.exposition import ALLOWUTF8
+from prometheus_client.openmetrics import exposition
 from prometheus_client.registry import REGISTRY, Collector
 
 from costlab.service import metric_files
 from costlab.service.exemplars import Exemplars, WithExemplars
 
-# Series are kept under JSON with their help text in it, which prometheus-client reads anew at every scrape. Remembered
-# are more than a service has: labels are bounded.
-multiprocess.json = SimpleNamespace(loads=lru_cache(maxsize=8192)(json.loads))
+# What prometheus-client works out anew at every scrape and is the same each time: the JSON with a help text in it under
+# which a series is kept, names and values of labels as they are written, bounds of buckets. Remembered is more than a
+# service has: labels are bounded.
+_remembered = lru_cache(maxsize=8192)
+multiprocess.json = SimpleNamespace(loads=_remembered(json.loads))
+multiprocess.floatToGoString = _remembered(multiprocess.floatToGoString)
+exposition.escape_label_name = _remembered(exposition.escape_label_name)
+exposition._escape = _remembered(exposition._escape)
 
 # Nobody asks when a series began, and the files of several processes do not tell.
 disable_created_metrics()
@@ -358,7 +363,7 @@ def render(accept: str = "") -> tuple[bytes, str]:
     encode, content_type = choose_encoder(accept)
     if not content_type.endswith(("escaping=dots", "escaping=values")):
         # Names of metrics here need no escaping. Looked at letter by letter, in each sample, they took half the time.
-        encode = partial(encode, escaping=ALLOWUTF8)
+        encode = partial(encode, escaping=exposition.ALLOWUTF8)
     collector: Collector = REGISTRY
     if metric_files.folder() is not None:
         collector = multiprocess.MultiProcessCollector(None)

@@ -26,9 +26,9 @@ from costlab.service.context import random_hex
 from costlab.service.flags import Flags
 from costlab.service.otlp import OtlpJsonExporter
 
-# A batch leaves every so often: more often, and little traffic pays more for its batches than for its spans; more
-# seldom, and whoever looks for a trace has to wait for it.
-EXPORT_MS = 2000
+# A batch leaves every so often, OpenTelemetry's own default: more often, and little traffic pays more for its batches
+# than for its spans; more seldom, and whoever looks for a trace has to wait for it.
+EXPORT_MS = 5000
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _NOWHERE = Context()
 _UNSAMPLED: AbstractContextManager[None] = nullcontext()
@@ -81,6 +81,10 @@ class Tracing:
         if self._endpoint is not None or self.kept is not None:
             exporter = OtlpJsonExporter(self._endpoint, self.kept)
             self._provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=EXPORT_MS))
+
+    def flush(self) -> None:
+        """Keep and send now what waits for its batch in this process."""
+        self._provider.force_flush()
 
     def stop(self) -> None:
         """Keep and send what is left."""

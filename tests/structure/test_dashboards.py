@@ -6,9 +6,10 @@ import re
 import pytest
 import yaml
 
+from costlab.service.health import PATHS
 from dashboards import prices
 from dashboards.catalogue import DASHBOARDS
-from dashboards.grafana import FOLDER, PROMETHEUS
+from dashboards.grafana import FOLDER, PROMETHEUS, USERS
 from tests.structure.grafana_schema import violations
 from tests.structure.source import ROOT
 from tests.structure.test_registries import COMPOSE, METRICS
@@ -96,6 +97,21 @@ def test_every_legend_names_labels_that_the_query_leaves(panel):
 def test_every_metric_and_label_that_is_asked_for_exists(expression):
     assert names(expression) <= SERIES | RECORDED | OWN | K6
     assert labels(expression) <= LABELS | OTHER_LABELS
+
+
+def test_requests_of_users_are_those_to_the_gateway_but_health_probes():
+    assert f'service="gateway",http_route!~"{"|".join(sorted(PATHS))}"' == USERS
+
+
+def test_whatever_counts_the_gateways_requests_in_one_sum_leaves_out_health_probes():
+    """What is shown per route may show theirs."""
+    rules = [rule["expr"] for rule in RULES]
+    shown = [target for panel in PANELS for target in panel.values[0]["targets"]]
+    sums = rules + [target["expr"] for target in shown if "{{http_route}}" not in target["legendFormat"]]
+    selectors = re.findall(r"http_server\w*(?::\w+)?\{([^}]*)\}", "".join(sums))
+    of_gateway = [selector for selector in selectors if 'service="gateway"' in selector]
+    assert len(of_gateway) > 10
+    assert [selector for selector in of_gateway if USERS not in selector] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -141,6 +141,19 @@ def test_the_cost_is_that_of_the_labs_bill():
     assert cost.over_seconds == 10
 
 
+def test_probes_are_no_requests_of_users_in_the_cost_either():
+    """What was used is not divided by them, and their bytes are no egress."""
+    body = "http_server_response_body_bytes_total"
+
+    def cost(probes: float) -> live.Cost:
+        probed = [*requests(probes, "/readyz"), (body, {"http_route": "/readyz"}, 99.0 * probes)]
+        users = [*requests(10), (body, {"http_route": "/users/{id}"}, 30_000.0)]
+        before = reading(0, used(1.0), gateway=[*requests(0), *requests(0, "/readyz")])
+        return live.cost(before, reading(10, used(1.2), gateway=[*users, *probed]), SHEET, GIVEN)
+
+    assert cost(1000.0) == cost(0.0)
+
+
 def test_cpu_and_memory_cost_what_the_dashboard_says():
     """The dashboard's factors, out of its rules."""
     rules = {kind: rule for kind, _, rule in prices.prices(SHEET, GIVEN)}
