@@ -8,17 +8,12 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from costlab.cli.options import AsJson, Target, assignments
-from costlab.failure import Failure
-from costlab.service.flags import Registry
+from costlab.cli.options import AsJson, Misused, Target, assignments
+from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
 from costlab.stack import open_stack, restarting
 from costlab.stack.control import Control
 
 commands = typer.Typer(help="Look at the knobs of a running stack and turn them.", no_args_is_help=True)
-
-
-class FlagError(Failure):
-    """A flag cannot be read or set."""
 
 
 def register(app: typer.Typer) -> None:
@@ -88,8 +83,8 @@ def reset_flags(
 def _change(target: str, changes: dict[str, str | None]) -> None:
     try:
         Registry.load().parse(changes)
-    except ValueError as error:
-        raise FlagError(str(error)) from error
+    except (UnknownFlag, BadFlagValue) as error:
+        raise Misused(str(error)) from error
     revision, restarted = restarting.set_flags(open_stack(target), changes)
     if restarted:
         typer.echo(f"restarted: {', '.join(restarted)}")

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from costlab.cli import results, run
 from costlab.cli.options import AsJson
+from costlab.cli.sheet import SheetName, asked_for
 from costlab.lab import bill, price_sheet, report, result, table
 from costlab.lab.conclusion import DEFAULT_SHEET
 from costlab.lab.errors import LabError
@@ -29,13 +30,13 @@ def rebuild(
     picture: Annotated[Path | None, typer.Option(help="Also draw what `run` printed, as SVG, into this file.")] = None,
 ) -> None:
     """Rebuild the HTML report of a result, from its file alone."""
+    stored = result.load(path)
     target = output or path.with_suffix(".html")
     for option, place in (("--output", target), ("--picture", picture)):
         if place is not None and place.resolve() == path.resolve():
             raise LabError(f"{path} is the result itself; {option} needs another place")
     if picture is not None and picture.resolve() == target.resolve():
         raise LabError(f"{target} is the report; --picture needs another place")
-    stored = result.load(path)
     report.write(stored, target)
     typer.echo(target)
     if picture is not None:
@@ -45,13 +46,14 @@ def rebuild(
 
 def price(
     path: ResultFile,
-    sheet: Annotated[str, typer.Option(help="A price sheet of infra/prices, without .toml.")] = DEFAULT_SHEET,
+    sheet: SheetName = DEFAULT_SHEET,
     daily_users: Annotated[float | None, typer.Option(min=1, help="Users a day.")] = None,
     requests_per_user: Annotated[float | None, typer.Option(min=0.001, help="Requests per user and day.")] = None,
     peak_factor: Annotated[float | None, typer.Option(min=1, help="The busiest hour over the mean hour.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Price a stored result again, without running anything."""
+    asked_for(sheet)  # a wrong name is told before anything is read
     stored = result.load(path)
     overrides = {"daily_users": daily_users, "requests_per_user": requests_per_user, "peak_factor": peak_factor}
     given = bill.changes(price_sheet.load_assumptions(), overrides)

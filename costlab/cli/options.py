@@ -14,7 +14,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 class Misused(Failure):
-    """A word of the command line that means nothing."""
+    """The command line is wrong by itself, whatever runs or is stored."""
 
     exit_code = 2
 

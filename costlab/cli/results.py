@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from costlab.cli.options import AsJson
+from costlab.cli.stored import skipped
 from costlab.lab import catalogue, comparison, generated, result, tracker
-from costlab.lab.errors import LabError
 
 ResultFile = Annotated[Path, typer.Argument(metavar="RESULT", help="A result file, runs/DAY/TIME.json.")]
 ROOT = catalogue.ROOT
@@ -34,7 +34,7 @@ def days(
     """The tracker: every day, what it said, its measured impact with its interval, the bill's change, the commit."""
     if write and mine:
         raise typer.BadParameter("README and lessons show reference results only", param_hint="--mine")
-    tracked = tracker.lines(result.RUNS, damaged=_told) if mine else tracker.lines()
+    tracked = tracker.lines(result.RUNS, damaged=skipped) if mine else tracker.lines()
     if write:
         for file, text in list(generated.documents(tracked, ROOT)):
             result.write_whole(file, text)
@@ -57,11 +57,6 @@ def days(
     for line in tracked:
         shown.add_row(*(getattr(line, name) for name in names))
     Console().print(shown)
-
-
-def _told(error: LabError) -> None:
-    """A damaged run does not hide the others."""
-    typer.echo(f"costlab: {error}", err=True)
 
 
 def compare(a: ResultFile, b: ResultFile, as_json: AsJson = False) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from costlab.cli import run_all
 from costlab.cli.options import Misused, Target, assignments
+from costlab.cli.stored import readable
 from costlab.lab import catalogue, experiment, noise, report, result, table
 from costlab.lab.errors import LabError
 from costlab.lab.experiment import FlagValue
@@ -75,9 +76,9 @@ def run(
             _resume_and_show(found, path, stack, console)
         return
     if path is not None:
-        raise LabError(f"{path}: a result is only named to go on with it (--resume)")
+        raise Misused(f"{path}: a result is only named to go on with it (--resume)")
     if generator is not None and generator not in GENERATORS:
-        raise LabError(f"--generator is {generator!r}; allowed: {', '.join(GENERATORS)}")
+        raise Misused(f"--generator is {generator!r}; allowed: {', '.join(GENERATORS)}")
     wish = Wish(quick, rounds, seed, generator or "auto", _flags(given or []), noise=False if floor is False else None)
     chosen = None if day == "all" else catalogue.find(day)
     if chosen is not None:
@@ -164,7 +165,7 @@ def _up(stack: Stack, console: Console) -> None:
 
 def _refuse(options: dict[str, object]) -> None:
     if given := [name for name, value in options.items() if value]:
-        raise LabError(f"a run is resumed as it was begun: leave out {', '.join(given)}")
+        raise Misused(f"a run is resumed as it was begun: leave out {', '.join(given)}")
 
 
 def _unfinished(day: str, path: Path | None) -> tuple[catalogue.Day, Path]:
@@ -181,8 +182,8 @@ def _unfinished(day: str, path: Path | None) -> tuple[catalogue.Day, Path]:
     found = catalogue.find(day)
     folders = [result.RUNS / noise.FOLDER / found.slug, result.RUNS / found.slug]
     kept = [(path.name, number, path) for number, folder in enumerate(folders) for path in folder.glob("*.json")]
-    for _, _, path in sorted(kept, reverse=True):
-        if result.load(path).status != "complete":
+    for path, stored in readable(path for _, _, path in sorted(kept, reverse=True)):
+        if stored.status != "complete":
             return found, path
     raise LabError(f"no run of {found.slug} in {result.RUNS / found.slug} is left unfinished")
 
@@ -192,7 +193,7 @@ def _flags(given: list[str]) -> dict[str, FlagValue]:
     try:
         return Registry.load().parse(assignments(given, "cache.ttl=60"))
     except (Misused, UnknownFlag, BadFlagValue) as error:
-        raise LabError(f"--set: {error}") from error
+        raise Misused(f"--set: {error}") from error
 
 
 def _run_and_show(day: catalogue.Day, wish: Wish, stack: Stack, console: Console, only_noise: bool = False) -> Result:

@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from costlab.cli.stored import readable
 from costlab.failure import Failure
 from costlab.lab import noise, result, words
 from costlab.lab.catalogue import Day
@@ -47,8 +48,9 @@ class Asked(Closed):
     def latest(self, day: Day, runs: Path) -> Path | None:
         """The newest run of ``day`` that this one has begun: somebody may have run it otherwise in between."""
         folder = runs / noise.FOLDER if self.only_noise else runs
-        for path in sorted(folder.glob(f"{day.slug}/*.json"), reverse=True):
-            stored = result.load(path)
+        first = result.path_for(day, self.started, folder).stem
+        since = [path for path in folder.glob(f"{day.slug}/*.json") if path.stem >= first]
+        for path, stored in readable(sorted(since, reverse=True)):
             if stored.started >= self.started and self._fits(stored):
                 return path
         return None

@@ -16,8 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from costlab.cli.options import Target
+from costlab.cli.sheet import SheetName, asked_for
 from costlab.lab.conclusion import DEFAULT_SHEET
-from costlab.lab.price_sheet import load_assumptions, load_sheet
+from costlab.lab.price_sheet import load_assumptions
 from costlab.seeing import live
 from costlab.seeing.live import Cost, Figures, PoolWait, Reading, Route, Service
 from costlab.seeing.stack_reader import Situation, StackReader
@@ -49,7 +50,7 @@ def register(app: typer.Typer) -> None:
 def top(
     every: Annotated[float, typer.Option(min=0.2, max=60, help="Seconds from one view to the next.")] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="One view after one interval, for pipes.")] = False,
-    sheet: Annotated[str, typer.Option(help="A price sheet of infra/prices, without .toml.")] = DEFAULT_SHEET,
+    sheet: SheetName = DEFAULT_SHEET,
     target: Target = "local",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; with --once.")] = False,
 ) -> None:
@@ -59,7 +60,7 @@ def top(
     """
     if as_json and not once:
         raise typer.BadParameter("it takes --once: one view is one JSON object", param_hint="--json")
-    prices, given = load_sheet(sheet), load_assumptions()
+    prices, given = asked_for(sheet), load_assumptions()
     stack = open_stack(target)
     require_up(stack)
     ending = _Ending()

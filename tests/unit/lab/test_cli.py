@@ -6,8 +6,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from costlab.cli import lab
-from costlab.lab import result
+from costlab.cli import lab, main
+from costlab.cli.options import Misused
+from costlab.lab import price_sheet, result
 from costlab.lab.conclusion import conclude
 from costlab.lab.errors import LabError
 from tests.unit.lab import synthetic
@@ -77,7 +78,20 @@ def test_the_stored_bill_is_the_bill_of_the_same_sheet(costlab, stored):
 
 
 def test_an_unknown_sheet_is_one_clear_error(costlab, stored):
-    assert "there is no price sheet 'azure'" in str(costlab("price", stored, "--sheet", "azure").exception)
+    for path in (stored, "nowhere.json"):
+        outcome = costlab("price", path, "--sheet", "azure")
+        assert isinstance(outcome.exception, Misused)
+        assert "there is no price sheet 'azure'; there are: " in str(outcome.exception)
+
+
+def test_a_damaged_sheet_is_no_fault_of_the_command_line(costlab, stored, monkeypatch):
+    def damaged(name):
+        raise LabError(f"{name}.toml: rows.logs_gb is missing")
+
+    monkeypatch.setattr(price_sheet, "load_sheet", damaged)
+    outcome = costlab("price", stored, "--sheet", "gcp")
+    assert isinstance(outcome.exception, LabError)
+    assert str(outcome.exception) == "gcp.toml: rows.logs_gb is missing"
 
 
 def test_run_without_a_stack_says_how_to_get_one(costlab):
@@ -106,15 +120,61 @@ def test_a_wrong_command_line_ends_with_2(costlab, arguments):
         (("--set", "cache.ttl=1", "--set", "cache.ttl=2"), "--set: cache.ttl is given twice, '1' and '2'"),
         (("--generator", "wrk"), "--generator is 'wrk'; allowed: auto, k6, k6-docker, open-model"),
         (("--resume", "--quick", "--seed", "4"), "a run is resumed as it was begun: leave out --quick, --seed"),
+        (("nowhere.json",), "nowhere.json: a result is only named to go on with it (--resume)"),
+    ],
+)
+def test_a_run_that_is_asked_for_in_wrong_words_ends_with_2_and_says_which(costlab, arguments, message):
+    outcome = costlab("run", "11", *arguments)
+    assert isinstance(outcome.exception, Misused)
+    assert outcome.exception.exit_code == 2
+    assert message in str(outcome.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (("--resume",), "is left unfinished"),
-        (("nowhere.json",), "a result is only named to go on with it"),
         (("nowhere.json", "--resume"), "no result can be read there"),
     ],
 )
-def test_what_cannot_be_run_or_resumed_is_one_clear_error(costlab, arguments, message):
+def test_what_cannot_be_resumed_is_one_clear_error(costlab, arguments, message):
     outcome = costlab("run", "11", *arguments)
     assert isinstance(outcome.exception, LabError)
     assert message in str(outcome.exception)
+
+
+def test_the_process_ends_with_the_exit_code_and_one_line(monkeypatch, capsys):
+    for arguments, code in ((["run", "11", "--generator", "wrk"], 2), (["report", "nowhere.json"], 1)):
+        monkeypatch.setattr("sys.argv", ["costlab", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == code
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith("costlab: ")
+
+
+@pytest.mark.parametrize("path", [".", "/", "", ".."])
+def test_a_report_of_what_is_no_file_is_one_clear_error(costlab, path):
+    outcome = costlab("report", path)
+    assert isinstance(outcome.exception, LabError)
+    assert "no result can be read there" in str(outcome.exception)
+    assert "\n" not in str(outcome.exception)
+
+
+def test_a_damaged_newest_run_does_not_hide_the_unfinished_one_before_it(costlab, stored):
+    unfinished, damaged = (stored.with_name(f"20260{month}02T000000Z.json") for month in (2, 3))
+    result.save(synthetic.result(synthetic.rounds(1), status="interrupted"), unfinished)
+    damaged.write_text("{")
+    outcome = costlab("run", "11", "--resume")
+    assert "no local stack is up" in str(outcome.exception)
+    assert outcome.stderr.startswith(f"costlab: skipped {damaged}: not a whole result")
+
+
+def test_where_only_damaged_runs_are_left_none_is_unfinished(costlab, stored):
+    stored.write_text("{")
+    outcome = costlab("run", "11", "--resume")
+    assert "is left unfinished" in str(outcome.exception)
+    assert f"skipped {stored}" in outcome.stderr
 
 
 def test_the_latest_unfinished_run_is_found_and_a_complete_one_is_not_resumed(costlab, stored):

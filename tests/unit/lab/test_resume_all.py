@@ -5,6 +5,7 @@ import typer
 from typer.testing import CliRunner
 
 from costlab.cli import run, run_all
+from costlab.cli.options import Misused
 from costlab.lab import catalogue, noise, result
 from costlab.lab.errors import Interrupted, LabError
 from costlab.lab.session import Wish
@@ -111,8 +112,49 @@ def test_a_noise_run_has_the_rounds_of_one(costlab):
         assert asked.latest(FIRST, result.RUNS) == found
 
 
+DAMAGED = "{"
+
+
+def test_a_damaged_result_of_long_ago_keeps_no_day_from_being_run(costlab):
+    old = result.path_for(FIRST, "2020-01-02T03:04:05Z", result.RUNS)
+    result.write_whole(old, DAMAGED)
+    outcome = costlab("all", "--quick")
+    assert [slug for slug, _ in costlab.done] == [FIRST.slug, SECOND.slug]
+    assert str(old) not in outcome.output
+
+
+def test_results_from_before_it_began_are_not_read(costlab, monkeypatch):
+    asked = run_all.Asked.now(Wish(), only_noise=False)
+    result.write_whole(result.path_for(FIRST, "2020-01-02T03:04:05Z", result.RUNS), DAMAGED)
+    monkeypatch.setattr(result, "load", lambda path: pytest.fail(f"{path} is read"))
+    assert asked.latest(FIRST, result.RUNS) is None
+
+
+def test_a_damaged_result_of_its_own_is_skipped_and_the_one_before_it_taken(costlab):
+    costlab("all", "--quick")
+    damaged = result.path_for(FIRST, "2100-01-02T03:04:05Z", result.RUNS)
+    result.write_whole(damaged, DAMAGED)
+    costlab.done.clear()
+    outcome = costlab("all", "--resume")
+    assert FIRST.slug not in [slug for slug, _ in costlab.done]
+    assert outcome.stderr.startswith(f"costlab: skipped {damaged}: not a whole result")
+    assert outcome.exit_code == 0
+
+
+def test_a_day_of_which_only_a_damaged_result_is_left_is_run(costlab):
+    costlab("all", "--quick")
+    [path] = (result.RUNS / FIRST.slug).glob("*.json")
+    result.write_whole(path, DAMAGED)
+    costlab.done.clear()
+    assert costlab("all", "--resume").exit_code == 0
+    assert FIRST.slug in [slug for slug, _ in costlab.done]
+
+
 def test_what_it_is_resumed_with_was_said_when_it_began(costlab):
-    assert "leave out --quick" in str(costlab("all", "--resume", "--quick").exception)
-    assert "leave out RESULT" in str(costlab("all", "some.json", "--resume").exception)
-    assert "leave out --seed" in str(costlab("all", "--resume", "--seed", "0").exception)
-    assert "leave out --seed" in str(costlab(FIRST.slug, "--resume", "--seed", "0").exception)
+    for day, option in (("all", ("--quick",)), ("all", ("--seed", "0")), (FIRST.slug, ("--seed", "0"))):
+        refused = costlab(day, "--resume", *option).exception
+        assert isinstance(refused, Misused)
+        assert f"leave out {option[0]}" in str(refused)
+    refused = costlab("all", "some.json", "--resume").exception
+    assert isinstance(refused, Misused)
+    assert "leave out RESULT" in str(refused)

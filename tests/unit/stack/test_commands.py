@@ -92,6 +92,22 @@ def test_an_assignment_is_given_once_at_the_command_line():
         assignments(["cache.ttl"], "x=1")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("flags", "set", "cache.tll=5"), "there is no flag 'cache.tll'; there are: "),
+        (("flags", "set", "cache.ttl=0"), "cache.ttl cannot be '0'; allowed: 0.1 to 3600"),
+        (("flags", "set", "cache.ttl"), "'cache.ttl' is not NAME=VALUE, for instance "),
+        (("top", "--sheet", "azure"), "there is no price sheet 'azure'; there are: "),
+    ],
+)
+def test_a_word_that_means_nothing_ends_with_2_whether_or_not_a_stack_runs(arguments, message):
+    refused = run(*arguments).exception
+    assert isinstance(refused, Misused)
+    assert refused.exit_code == 2
+    assert str(refused).startswith(message)
+
+
 @pytest.mark.parametrize("arguments", [("top",), ("top", "--once", "--json"), ("trace", "4bf92f3577b34da6")])
 def test_what_looks_at_a_running_stack_says_that_none_runs_with_exit_code_3(arguments):
     done = run(*arguments)
