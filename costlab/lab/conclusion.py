@@ -1,14 +1,16 @@
 """From blocks to what they say: effects, verdict, bill, and in plain words what a pattern brings and what it costs."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from costlab.lab import guards, metrics, recovery, statistics, words
+from pydantic import Field
+
+from costlab.lab import guards, metrics, outcomes, recovery, statistics, words
 from costlab.lab.bill import Bill, Difference, bill, break_even_words
 from costlab.lab.block import Block
-from costlab.lab.effect import Effect, effect, error_rates_differ, paired
+from costlab.lab.effect import Effect, effect, error_rates_differ, from_or_to_nought, paired
 from costlab.lab.experiment import Experiment
 from costlab.lab.price_sheet import PRICES, load_assumptions
 from costlab.lab.toml_file import Closed
@@ -20,7 +22,7 @@ THE_BILL = "the bill"  # among what is unclear: it divides by successful request
 
 class Conclusion(Closed):
     """``brings`` and ``costs``: what clearly changed for the better and the worse. ``unclear``: what this run cannot
-    tell. ``caveats``: read them too.
+    tell. ``outcomes``: what became of the blocks, on a day with faults. ``caveats``: read them too.
     """
 
     verdict: Verdict
@@ -30,14 +32,16 @@ class Conclusion(Closed):
     costs: list[str]
     unclear: list[str]
     caveats: list[str]
+    outcomes: list[str] = Field(default_factory=list)
 
     def effect(self, metric: str, variant: str) -> Effect:
         """The effect of ``variant`` on ``metric``."""
         return next(e for e in self.effects if (e.metric, e.variant) == (metric, variant))
 
     def sides(self) -> dict[str, list[str]]:
-        """What it brings, costs and leaves open, each under its heading."""
-        return {"It brings": self.brings, "It costs": self.costs, "Not clear": self.unclear}
+        """What it brings, costs and leaves open, each under its heading; and what became of the blocks."""
+        said = {"It brings": self.brings, "It costs": self.costs, "Not clear": self.unclear}
+        return said | ({"Of the blocks": self.outcomes} if self.outcomes else {})
 
 
 def conclude(
@@ -47,10 +51,12 @@ def conclude(
     quick: bool,
     prices: Path = PRICES,
     floors: Mapping[str, float] | None = None,
+    no_floor: str = "",
 ) -> Conclusion:
     """What the blocks say. The same arguments say the same.
 
-    ``floors``: what identical variants differed by, by metric, as a share; None without an A/A run.
+    ``floors``: what identical variants differed by, by metric, as a share; None without an A/A run that holds, and then
+    ``no_floor`` may say why.
     """
     counted = [block for block in blocks if not block.repeated]
     effects = [
@@ -64,7 +70,8 @@ def conclude(
     # Another variant may be spoilt without spoiling these two; its broken guards are among the caveats.
     spoilt = guards.spoilt([block for block in counted if block.variant in _deciding(experiment)])
     own = [one for one in effects if one.variant == primary.variant]
-    better, worse, unclear = _sides(own, _edges(experiment, floors or {}), spoilt)
+    new_or_gone = {one.metric for one in own if from_or_to_nought(experiment, blocks, one)}
+    better, worse, unclear = _sides(own, new_or_gone, _edges(experiment, floors or {}), spoilt)
     if month is not None and (spoilt or error_rates_differ(experiment, paired(blocks, *_deciding(experiment)))):
         unclear.append(THE_BILL)
     elif month is not None:
@@ -77,7 +84,8 @@ def conclude(
         brings=better,
         costs=worse,
         unclear=unclear,
-        caveats=_caveats(experiment, blocks, quick, main, floors),
+        outcomes=outcomes.lines(experiment, blocks),
+        caveats=[*_caveats(experiment, blocks, quick, main), *([_floorless(no_floor)] if floors is None else [])],
     )
 
 
@@ -86,27 +94,38 @@ def _deciding(experiment: Experiment) -> tuple[str, str]:
     return experiment.baseline, experiment.primary.variant
 
 
-def _edges(experiment: Experiment, floors: Mapping[str, float]) -> dict[str, float]:
-    """The smallest change that counts, by metric: what matters, or this machine's noise floor where that is larger."""
+class _Edges(NamedTuple):
+    """As ratios above 1: what lies within ``nothing`` is no change; beyond ``clear`` it is one, whatever the noise."""
+
+    nothing: float
+    clear: float
+
+
+def _edges(experiment: Experiment, floors: Mapping[str, float]) -> dict[str, _Edges]:
+    """By metric: what matters of it, and this machine's noise floor where that is larger."""
     matters = {name: metrics.named(name).matters for name in experiment.metrics()}
     matters[experiment.primary.metric] = experiment.primary.threshold()
-    return {name: max(share, floors.get(name, 0.0)) for name, share in matters.items()}
+    return {name: _Edges(1 + share, 1 + max(share, floors.get(name, 0.0))) for name, share in matters.items()}
 
 
 def _sides(
-    effects: Sequence[Effect], edges: Mapping[str, float], spoilt: Sequence[str]
+    effects: Sequence[Effect], new_or_gone: Collection[str], edges: Mapping[str, _Edges], spoilt: Sequence[str]
 ) -> tuple[list[str], list[str], list[str]]:
-    """The effects that are clear of what counts, for the better and for the worse; those that are not clear."""
+    """The effects that are clear of what counts, for the better and for the worse; those that are not clear.
+
+    ``new_or_gone``: metrics that one of the two has none of in any round and the other some in each.
+    """
     better, worse, unclear = [], [], []
     for one in effects:
         metric = metrics.named(one.metric)
         moved = f"({words.figure(one.metric, one.before)} to {words.figure(one.metric, one.after)})"
+        told = one.exact or not spoilt
         if one.ratio is None:
-            # Without a ratio because a single round has a nought; what the baseline has none of is in the table.
-            if one.before and one.after and not words.not_compared(one):
-                unclear.append(f"{metric.label} {moved}")
+            side = better if (metric.better == "higher") == bool(one.after) else worse
+            if not words.not_compared(one) and (one.before or one.after) and None not in (one.before, one.after):
+                (side if told and one.metric in new_or_gone else unclear).append(f"{metric.label} {moved}")
             continue
-        went = "unclear" if spoilt and not one.exact else _went(one, 1 + edges[one.metric])
+        went = _went(one, edges[one.metric]) if told else "unclear"
         if went == "unclear":
             unclear.append(metric.label)
         elif went != "nowhere":
@@ -115,15 +134,15 @@ def _sides(
     return better, worse, unclear
 
 
-def _went(one: Effect, edge: float) -> Literal["lower", "higher", "nowhere", "unclear"]:
-    """Where the figure went, beyond ``edge`` or its inverse. One round has no interval: anything is possible."""
+def _went(one: Effect, edges: _Edges) -> Literal["lower", "higher", "nowhere", "unclear"]:
+    """Where the figure went. One round has no interval: anything is possible."""
     low = 0.0 if one.low is None else one.low
     high = math.inf if one.high is None else one.high
-    if high < 1 / edge:
+    if high < 1 / edges.clear:
         return "lower"
-    if low > edge:
+    if low > edges.clear:
         return "higher"
-    return "nowhere" if low >= 1 / edge and high <= edge else "unclear"
+    return "nowhere" if low >= 1 / edges.nothing and high <= edges.nothing else "unclear"
 
 
 def _bill_side(difference: Difference) -> int:
@@ -139,9 +158,11 @@ def _bill_words(difference: Difference) -> str:
     return f"{abs(difference.usd):.2f} USD a month {side}, {break_even_words(difference)}"
 
 
-def _caveats(
-    experiment: Experiment, blocks: Sequence[Block], quick: bool, main: Effect, floors: Mapping[str, float] | None
-) -> list[str]:
+def _floorless(why: str) -> str:
+    return f"{why or 'no A/A run'}: this machine's own noise floor is not part of the threshold"
+
+
+def _caveats(experiment: Experiment, blocks: Sequence[Block], quick: bool, main: Effect) -> list[str]:
     counted = [block for block in blocks if not block.repeated]
     rounds = len({block.round for block in counted})
     caveats = []
@@ -161,8 +182,6 @@ def _caveats(
     if repeated := sum(block.repeated for block in blocks):
         still = "block was" if repeated == 1 else "blocks were"
         caveats.append(f"{repeated} {still} still warming up and repeated")
-    if not main.exact and statistics.resembles_its_neighbours([math.log(ratio) for ratio in main.ratios]):
-        caveats.append("rounds resemble their neighbours, so the interval is narrower than it should be")
-    if floors is None:
-        caveats.append("no A/A run: this machine's own noise floor is not part of the threshold")
+    if not main.exact and (wider := statistics.widened([math.log(ratio) for ratio in main.ratios])) > 1:
+        caveats.append(f"rounds resemble their neighbours, so the interval was made {wider:.1f} times as wide")
     return caveats

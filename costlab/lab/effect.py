@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from costlab.lab import histogram, metrics, statistics, words
 from costlab.lab.block import Block
-from costlab.lab.experiment import Experiment
+from costlab.lab.experiment import TAIL_REQUESTS, Experiment
 from costlab.lab.toml_file import Closed
 
 _SHARES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
+_TAIL = "p99_ms"
 
 
 class Effect(Closed):
@@ -42,6 +43,8 @@ def effect(experiment: Experiment, blocks: Sequence[Block], name: str, variant: 
     ratios = [ratio for b, a in read if (ratio := _ratio(b, a, metric.exact and bool(before))) is not None]
     refused = error_rates_differ(experiment, pairs) if metric.latency else ""
     refused = f"{refused}, so latencies are not compared" if refused else ""
+    if name == _TAIL and any(b.planned < TAIL_REQUESTS for pair in pairs for b in pair):
+        refused = refused or f"a p99 takes {TAIL_REQUESTS:,} requests a block"
     if not refused and len(ratios) < len(read) and before is not None and after is not None:
         refused = "a figure is zero, so there is no ratio"
     elif not refused and len(ratios) < len(read):
@@ -64,6 +67,16 @@ def effect(experiment: Experiment, blocks: Sequence[Block], name: str, variant: 
     if metric.exact:
         return blank.model_copy(update={"ratio": after / before, "low": min(ratios), "high": max(ratios)})
     return blank.model_copy(update=tested(ratios, seed))
+
+
+def from_or_to_nought(experiment: Experiment, blocks: Sequence[Block], of: Effect) -> bool:
+    """Whether one of the two variants has nothing of the metric in any round and the other something in each."""
+    metric, pairs = metrics.named(of.metric), paired(blocks, experiment.baseline, of.variant)
+    before = [metric.read(pair[0], experiment.variants[experiment.baseline].without) for pair in pairs]
+    after = [metric.read(pair[1], experiment.variants[of.variant].without) for pair in pairs]
+    new = all(value == 0 for value in before) and all(after)
+    gone = all(value == 0 for value in after) and all(before)
+    return bool(pairs) and (new or gone)
 
 
 def _ratio(before: float | None, after: float | None, counted: bool) -> float | None:

@@ -9,6 +9,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +30,8 @@ from costlab.stack.ports import COMPOSE_FILE, moved
 from costlab.stack.topology import INTERNAL, Topology
 
 TAIL_REQUESTS, TAIL_ROUNDS = 3000, 20
+# What a fault does once may be chance. The quick form has fewer trials and says that it is quick.
+FEWEST_TRIALS, MOST_ROUNDS = 10, 200
 # The built-in generator holds the whole plan of a block in memory before it starts.
 MOST_REQUESTS = 10_000_000
 _TRAFFIC = ROOT / "loadtests" / "traffic"
@@ -83,7 +86,7 @@ class Load(Closed):
 class Form(Closed):
     """How long a run is: rounds of one block per variant; ``settle_seconds`` of each block are not counted."""
 
-    count: Annotated[int, Field(ge=1, le=200)]
+    count: Annotated[int, Field(ge=1, le=MOST_ROUNDS)]
     block_seconds: Annotated[float, Field(ge=1, le=3600)]
     settle_seconds: Annotated[float, Field(ge=0, le=3600)]
     repeat_drifting: bool = False
@@ -220,8 +223,8 @@ class Experiment(Closed):
 
 def load(path: Path) -> Experiment:
     """The experiment in ``path``, checked against flags.toml and docker-compose.yml; LabError names file and line."""
-    experiment = read(path, Experiment)
     registry, known = Registry.load(), services()
+    experiment = read(path, Experiment, partial(_of_a_flag, registry))
     for name, variant in experiment.variants.items():
         for flag, value in variant.flags.items():
             _check_flag(path, registry, name, flag, value)
@@ -232,6 +235,7 @@ def load(path: Path) -> Experiment:
     _check_services(path, ("secondary",), _service_of(experiment.secondary), known)
     for number, fault in enumerate(experiment.faults):
         _check_fault(path, ("faults", str(number)), fault, experiment)
+    _check_trials(path, experiment)
     return experiment
 
 
@@ -244,6 +248,14 @@ def services() -> list[str]:
 def _service_of(names: Sequence[str]) -> list[str]:
     """The services that metrics are of: cpu_ms_per_request.users"""
     return [service for name in names if (service := name.partition(".")[2])]
+
+
+def _of_a_flag(registry: Registry, where: tuple[str, ...]) -> str | None:
+    """What a flag allows, if one stands ``where`` a value of the wrong type was found."""
+    match where:
+        case ("variants", _, "flags", flag) if flag in registry.defaults():
+            return registry[flag].allowed()
+    return None
 
 
 def _check_flag(path: Path, registry: Registry, variant: str, flag: str, value: FlagValue) -> None:
@@ -273,6 +285,15 @@ def _check_fault(path: Path, where: tuple[str, ...], fault: PlannedFault, experi
         line = line_of(path.read_text(), (*where, "at"))
         over = f"is over {fault.at + fault.seconds:g} s into a block, and the shortest lasts {shortest:g} s"
         raise LabError(f"{path}:{line}: {'.'.join(where)} {over}")
+
+
+def _check_trials(path: Path, experiment: Experiment) -> None:
+    """A day with faults is read off at least ten blocks of each variant, every one from its state at the start."""
+    count = experiment.rounds.count
+    if experiment.faults and count < FEWEST_TRIALS:
+        line = line_of(path.read_text(), ("rounds", "count"))
+        allowed = f"{FEWEST_TRIALS} to {MOST_ROUNDS} where there are faults (quick.count may be less)"
+        raise LabError(f"{path}:{line}: rounds.count is {count}; allowed: {allowed}")
 
 
 def _check_services(path: Path, where: tuple[str, ...], named: Sequence[str], known: Sequence[str]) -> None:

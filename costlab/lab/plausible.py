@@ -4,8 +4,10 @@ A result file may have been edited, merged or damaged. What does not make sense 
 line that names the place, so that nothing that works with a result has to expect it.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ LARGEST = 2.6e15
 _WIDEST = 1e100
 _OF_INTERVALS = ("conclusion.effects.", "noise.floors.")
 _YEAR_2200 = 7_258_118_400
+# As result.now() writes it.
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 # What is counted or used up in a block: never less than nothing.
 _AMOUNTS = {
     "planned": True,
@@ -43,7 +47,24 @@ _AMOUNTS = {
 
 def oddity(result: "Result") -> str | None:
     """The first thing that cannot be, or None."""
-    return next((odd for odds in (_figures, _blocks, _noise, _conclusion, _whole) for odd in odds(result)), None)
+    checks = (_times, _figures, _blocks, _guards, _noise, _conclusion, _whole)
+    return next((odd for check in checks for odd in check(result)), None)
+
+
+def _times(result: "Result") -> Iterator[str]:
+    times = {"started": result.started} | {f"resumed.{i}": time for i, time in enumerate(result.resumed)}
+    if result.noise is not None:
+        times["noise.measured"] = result.noise.measured
+    for place, time in times.items():
+        if not _is_time(time):
+            yield f"{place} is {time!r:.60}; allowed: a time in UTC as 2026-01-02T03:04:05Z"
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).strftime(_TIME) == text
+    except ValueError:
+        return False
 
 
 def _figures(result: "Result") -> Iterator[str]:
@@ -85,7 +106,7 @@ def _blocks(result: "Result") -> Iterator[str]:
                 yield f"blocks.{i}.statuses has {status!r}; allowed: HTTP statuses, and 0 for no answer"
         for counted in (block.latencies.histogram, *block.latencies.by_request.values()):
             for bucket, number in counted.items():
-                if not 0 <= bucket <= histogram.LARGEST_BUCKET or number < 0:
+                if not 0 <= bucket <= histogram.LARGEST_BUCKET or number < 1:
                     yield f"blocks.{i}.latencies counts {number} in bucket {bucket}; no run does"
         if block.seconds <= 0 or block.elapsed <= 0:
             yield f"blocks.{i} took {block.seconds:g} s, its readings {block.elapsed:g} s; allowed: above 0"
@@ -94,6 +115,15 @@ def _blocks(result: "Result") -> Iterator[str]:
         for key in block.counters:
             if " " not in key:
                 yield f"blocks.{i}.counters has {key!r}; allowed: 'SERVICE NAME{{LABELS}}'"
+
+
+def _guards(result: "Result") -> Iterator[str]:
+    for i, block in enumerate(result.blocks):
+        for j, guard in enumerate(block.guards):
+            kept = None if guard.value is None else guard.value <= guard.limit
+            if guard.kept != kept:
+                said, allowed = json.dumps(guard.kept), json.dumps(kept)
+                yield f"blocks.{i}.guards.{j}.kept is {said}; allowed with its value and limit: {allowed}"
 
 
 def _noise(result: "Result") -> Iterator[str]:

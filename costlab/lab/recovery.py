@@ -2,7 +2,8 @@
 
 Counted from the end of the last fault to the first of three seconds in a row in which at most 1 % of the requests
 failed and the median was at most twice what it was before the first fault. Ended at 12, well from 19 on: 7 s. One that
-is not well before the block ends counts with all the time there was, which is a lower bound.
+is not well before the block ends counts with all the time there was, which is a lower bound. Less than a second counts
+as one: more finely a block does not tell.
 
 Trade-off: whole seconds, since medians of less are noise. Alternative: time to the first success, which a single
 lucky request ends.
@@ -17,6 +18,7 @@ from costlab.lab.block import FaultSeen, Second
 FAILED = 0.01
 SLOWER = 2.0
 IN_A_ROW = 3
+_FINEST = 1.0
 
 
 def seconds(series: Sequence[Second], faults: Sequence[FaultSeen], length: float) -> float | None:
@@ -29,8 +31,8 @@ def seconds(series: Sequence[Second], faults: Sequence[FaultSeen], length: float
     after = [second for second in series if second.at >= math.floor(ended)]
     for first in range(len(after) - IN_A_ROW + 1):
         if all(_well(second, limit) for second in after[first : first + IN_A_ROW]):
-            return max(0.0, after[first].at - ended)
-    return max(0.0, length - ended)
+            return max(_FINEST, after[first].at - ended)
+    return max(_FINEST, length - ended)
 
 
 def cut_off(series: Sequence[Second], faults: Sequence[FaultSeen], length: float) -> bool:

@@ -11,6 +11,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from plotly.offline import get_plotlyjs
 
@@ -55,9 +56,17 @@ def render(result: Result) -> str:
         title=escape(f"{result.day}: {result.experiment.title}"),
         colour=_COLOURS[conclusion.verdict.word] if conclusion is not None else "#667085",
         body="\n".join(part for part in parts if part),
-        # "<" could end the script element early; JSON may write it as an escape.
-        figures=json.dumps(figures, sort_keys=True, allow_nan=False).replace("<", "\\u003c"),
+        figures=json.dumps(_plain(figures), sort_keys=True, allow_nan=False),
     )
+
+
+def _plain(figure: Any) -> Any:
+    """The same with every text as text: Plotly takes tags for markup, and "<" could end the script element early."""
+    if isinstance(figure, dict):
+        return {key: _plain(value) for key, value in figure.items()}
+    if isinstance(figure, list | tuple):
+        return [_plain(value) for value in figure]
+    return escape(figure, quote=False) if isinstance(figure, str) else figure
 
 
 def _template() -> Template:
@@ -71,14 +80,18 @@ def _head(result: Result) -> str:
     status = "" if result.status == "complete" else f" This run was {result.status}."
     return (
         f'<p class="soft">costlab, day {escape(result.day)}</p><h1>{escape(result.experiment.question)}</h1>'
-        f'<p class="soft">{result.started}, {kind}: {form.count} rounds of one {form.block_seconds:g} s block per '
-        f"variant after {form.settle_seconds:g} s of settling, {result.experiment.load.rate:g} requests per second, "
-        f"{escape(_generators(result))}.{status}</p>"
+        f'<p class="soft">{escape(result.started)}, {kind}: '
+        f"{form.count} rounds of one {form.block_seconds:g} s block per variant after {form.settle_seconds:g} s of "
+        f"settling, {result.experiment.load.rate:g} requests per second, {escape(_generators(result))}.{status}</p>"
     )
 
 
 def _generators(result: Result) -> str:
     return " and ".join(sorted({block.generator for block in result.blocks})) or "no load yet"
+
+
+def _outcomes(conclusion: Conclusion) -> str:
+    return f"<p>Of the blocks: {escape('; '.join(conclusion.outcomes))}.</p>" if conclusion.outcomes else ""
 
 
 def _verdict(result: Result, conclusion: Conclusion) -> str:
@@ -91,6 +104,7 @@ def _verdict(result: Result, conclusion: Conclusion) -> str:
         f"{escape(conclusion.verdict.reason)}.</p>"
         f"<p>Predicted {words.change(prediction.ratio)} ({escape(prediction.because)}), "
         f"measured {words.change(effect.ratio)}.</p>"
+        f"{_outcomes(conclusion)}"
         f'<div class="sides"><div><h3>It brings</h3>{_list(conclusion.brings)}</div>'
         f"<div><h3>It costs</h3>{_list(conclusion.costs)}</div></div>"
         f"<h3>Not clear from this run</h3><p>{escape('; '.join(conclusion.unclear) or 'nothing')}</p>"
@@ -245,9 +259,9 @@ def _noise(result: Result) -> str:
     if result.twins:
         return _section("Noise floor", "This is an A/A run: both variants are the same. What differs is noise.", "")
     if result.noise is None:
-        return _section(
-            "Noise floor", "No A/A run preceded this one, so the threshold is the declared effect alone.", ""
-        )
+        why = result.no_floor or "there was no unspoilt A/A run of its date and conditions"
+        note = f"No noise floor holds for this run: {why}. The threshold is the declared effect alone."
+        return _section("Noise floor", escape(note), "")
     rows = [
         [words.title(name), words.percent(floor), "decides" if name == result.experiment.primary.metric else ""]
         for name, floor in result.noise.floors.items()

@@ -36,8 +36,8 @@ class Result(Closed):
 
     ``given_flags``: set in every variant from outside, and part of ``experiment`` already. ``flags_before``: those that
     stood before the run. ``resumed``: when it was gone on with. ``twins``: this is an A/A run, the baseline against
-    itself; ``noise`` is what the one of that day found, ``awaits_floor``: it is still to be measured, first of all.
-    Results of format 1 say none of these.
+    itself; ``noise`` is what the one of that day found, ``no_floor`` why that cannot be used, ``awaits_floor``: it is
+    still to be measured, first of all. Results of format 1 say none of these.
     """
 
     format: Literal[1, 2] = FORMAT
@@ -59,6 +59,7 @@ class Result(Closed):
     twins: bool = False
     noise: Noise | None = None
     awaits_floor: bool = False
+    no_floor: str = ""
 
     def decisive(self) -> Effect | None:
         """The effect that the verdict is of; None until there is a verdict."""

@@ -164,8 +164,9 @@ def _with_floor(day: Day, start: Result, path: Path, place: Place) -> Result:
         _leave(start, [], path, error, worth=not new or floor_path.exists())
         raise
     if why := noise.spoilt(measured):
-        place.listener.said(f"no noise floor: {'; '.join(why)}")
-        return start.model_copy(update={"awaits_floor": False})
+        text = f"the A/A run was spoilt ({'; '.join(why)})"
+        place.listener.said(f"no noise floor: {text}")
+        return start.model_copy(update={"awaits_floor": False, "no_floor": text})
     return start.model_copy(update={"awaits_floor": False, "noise": noise.of(measured)})
 
 
@@ -260,7 +261,7 @@ def _so_far(start: Result, blocks: list[Block], status: str) -> Result:
     if status != "running" and whole:
         # Of identical variants nothing is claimed that a floor could qualify.
         floors = {} if start.twins else None if start.noise is None else start.noise.floors
-        said = conclude(start.experiment, blocks, start.seed, start.quick, floors=floors)
+        said = conclude(start.experiment, blocks, start.seed, start.quick, floors=floors, no_floor=start.no_floor)
         update["conclusion"] = said.model_copy(update={"caveats": [*said.caveats, *noise.outlived(start)]})
     return start.model_copy(update=update)
 

@@ -4,11 +4,14 @@ experiment = read(Path("experiments/11-caching/experiment.toml"), Experiment)
 # experiment.toml:14: primary.direction is 'down'; allowed: 'lower' or 'higher'
 """
 
+import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import date, time
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -23,11 +26,21 @@ class Closed(BaseModel):
 
 
 Model = TypeVar("Model", bound=Closed)
+# What may stand at a place of the file, in words; None where only the model knows.
+Allowed = Callable[[tuple[str, ...]], str | None]
 _LONGEST = 200
+_TYPES = {str: "text", int: "a number", float: "a number", bool: "true or false"}
 
 
-def read(path: Path, model: type[Model]) -> Model:
-    """The file at ``path`` as ``model``; LabError when it is missing, not TOML or not what the model allows."""
+def _nobody_knows_better(where: tuple[str, ...]) -> None:
+    return None
+
+
+def read(path: Path, model: type[Model], allowed: Allowed = _nobody_knows_better) -> Model:
+    """The file at ``path`` as ``model``; LabError when it is missing, not TOML or not what the model allows.
+
+    ``allowed`` is asked where the model allows several types: it may know of a flag that it is a number from 0.1 on.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -35,7 +48,7 @@ def read(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(_parsed(path, text))
     except ValidationError as error:
-        raise LabError(_first(path, text, error, model)) from error
+        raise LabError(_first(path, text, error, model, allowed)) from error
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:
@@ -47,13 +60,14 @@ def _parsed(path: Path, text: str) -> dict[str, Any]:
         raise LabError(f"{path}: not TOML: {_short(str(error))}") from error
 
 
-def _first(path: Path, text: str, error: ValidationError, model: type[Closed]) -> str:
-    """The first error, and how many more there are."""
+def _first(path: Path, text: str, error: ValidationError, model: type[Closed], allowed: Allowed) -> str:
+    """The first error, and how many more values are wrong."""
     errors = error.errors(include_url=False)
-    rest = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    places = {_place(one, model)[0] for one in errors}
+    rest = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
     worst = telling(errors)
-    where = tuple(str(part) for part in worst["loc"])
-    return f"{path}:{line_of(text, where)}: {describe(worst, model)}{rest}"
+    where, _ = _place(worst, model)
+    return f"{path}:{line_of(text, where)}: {describe(worst, model, allowed)}{rest}"
 
 
 def telling(errors: list[ErrorDetails]) -> ErrorDetails:
@@ -61,10 +75,12 @@ def telling(errors: list[ErrorDetails]) -> ErrorDetails:
     return next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
 
 
-def describe(error: ErrorDetails, model: type[BaseModel]) -> str:
+def describe(error: ErrorDetails, model: type[BaseModel], allowed: Allowed = _nobody_knows_better) -> str:
     """An error of pydantic in the words of whoever wrote the file."""
-    parts = [str(part) for part in error["loc"]]
+    parts, types = _place(error, model)
     name = _short(".".join(parts)) or "the file"
+    if types:
+        return f"{name} is {_written(error['input'])}; allowed: {allowed(parts) or _named(types)}"
     match error["type"]:
         case "extra_forbidden":
             keys = _allowed_keys(model, parts[:-1])
@@ -72,11 +88,46 @@ def describe(error: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             return f"{name} is missing"
         case "literal_error":
-            return f"{name} is {_short(repr(error['input']))}; allowed: {error['ctx']['expected']}"
+            return f"{name} is {_written(error['input'])}; allowed: {error['ctx']['expected']}"
         case "value_error":
             return f"{name}: {error['ctx']['error']}"
         case _:
-            return f"{name} is {_short(repr(error['input']))}: {error['msg'].lower()}"
+            return f"{name} is {_written(error['input'])}: {error['msg'].lower()}"
+
+
+def _place(error: ErrorDetails, model: type[BaseModel]) -> tuple[tuple[str, ...], list[Any]]:
+    """Where in the file the error is, and the types allowed there if they are several.
+
+    pydantic has an error for each of them, at a.b.str and a.b.int, where the file has nothing but a.b.
+    """
+    kind: Any = model
+    parts = tuple(str(part) for part in error["loc"])
+    for depth, part in enumerate(parts):
+        types = _types(kind)
+        if len(types) > 1:
+            return parts[:depth], types
+        kind = _inside(kind, part)
+    return parts, []
+
+
+def _types(kind: Any) -> list[Any]:
+    """The types that ``kind`` stands for: several for ``str | float``, one for ``float | None``."""
+    if get_origin(kind) is Annotated:
+        return _types(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        return [own for one in get_args(kind) if one is not NoneType for own in _types(one)]
+    return [kind]
+
+
+def _named(types: list[Any]) -> str:
+    return " or ".join(dict.fromkeys(_TYPES.get(one, str(one)) for one in types))
+
+
+def _written(value: object) -> str:
+    """A value as a file has it: true, not True."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return str(value) if isinstance(value, date | time) else _short(repr(value))
 
 
 def _short(text: str) -> str:
@@ -84,21 +135,22 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
-def _allowed_keys(model: type[BaseModel], path: list[str]) -> list[str]:
+def _allowed_keys(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
     """The keys of the table at ``path``; none where the keys themselves are data."""
     kind: Any = model
     for part in path:
         kind = _inside(kind, part)
+    [kind, *_] = _types(kind)
     return list(kind.model_fields) if _is_model(kind) else []
 
 
 def _inside(kind: Any, part: str) -> Any:
-    """The type of what stands under key ``part`` of a table of type ``kind``."""
+    """The type of what stands under ``part`` of a table or list of type ``kind``; None where nobody knows."""
+    [kind, *_] = _types(kind)
     if _is_model(kind):
         field = kind.model_fields.get(part)
         return field.annotation if field else None
-    arguments = get_args(kind)
-    return arguments[1] if get_origin(kind) is dict else None
+    return get_args(kind)[-1] if get_origin(kind) in (dict, list) else None
 
 
 def _is_model(kind: Any) -> bool:

@@ -75,12 +75,13 @@ def twins(folder: Path = REFERENCE / noise.FOLDER) -> str:
     if not whole:
         return "No A/A run is stored."
     false = sum(_beyond(one.decisive(), 1 + one.experiment.primary.threshold()) for one in whole)
-    unclear = sum(one.conclusion.verdict.word == "INCONCLUSIVE" for one in whole)
     counted = sum(one.decisive().exact for one in whole)
+    unclear = sum(one.conclusion.verdict.word == "INCONCLUSIVE" for one in whole)
     return (
         f"Of {len(whole)} A/A runs on a real stack, a day's baseline against itself, {false or 'none'} found a "
-        f"difference that the day would call one, {unclear} could not tell, and in {counted} the figure is counted, so "
-        f"chance has no part in it: [all of them]({folder.relative_to(REFERENCE.parent).as_posix()})."
+        f"difference that the day would call one, {len(whole) - unclear - false} showed that there is none and "
+        f"{unclear} could not tell; in {counted} the figure is counted, so chance has no part in it: "
+        f"[all of them]({folder.relative_to(REFERENCE.parent).as_posix()})."
     )
 
 

@@ -7,6 +7,8 @@
     REFUTED             |                 |   [----]   wholly beyond it, the other way
     INCONCLUSIVE      [------]            |            across a threshold: more rounds would tell
 
+To be beyond, an interval has to be clear of the machine's noise floor too. A floor that is larger than the threshold
+leaves a gap in which nothing is said: what a machine cannot tell from noise is not shown to be nothing.
 Thresholds are shares of the ratio's logarithm: 5 % lies at ratio 1.05 and at 1/1.05.
 """
 
@@ -15,7 +17,7 @@ from typing import Literal
 
 from costlab.lab import words
 from costlab.lab.effect import Effect
-from costlab.lab.experiment import Primary
+from costlab.lab.experiment import TAIL_ROUNDS, Primary
 from costlab.lab.toml_file import Closed
 
 MOST_ROUNDS = 200
@@ -34,17 +36,19 @@ class Verdict(Closed):
 def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool, floor: float = 0.0) -> Verdict:
     """The verdict on the primary metric. ``spoilt``: guards that forbid a comparison of times.
 
-    ``floor``: what identical variants differ by on this machine today, as a share; the threshold is the larger of the
-    two. Of what is counted it is nought, unless chance has a hand in it (what is still in a cache).
+    ``floor``: what identical variants differ by on this machine today, as a share; a change has to be beyond the larger
+    of the two. Of what is counted it is nought, unless chance has a hand in it (what is still in a cache).
     """
     if effect.ratio is None:
         return _verdict("INCONCLUSIVE", effect.refused, quick)
     if spoilt and not effect.exact:
         return _verdict("INCONCLUSIVE", f"the comparison is spoilt: {'; '.join(spoilt)}", quick)
+    if primary.metric == "p99_ms" and len(effect.ratios) < TAIL_ROUNDS:
+        return _verdict("INCONCLUSIVE", f"a p99 takes {TAIL_ROUNDS} rounds", quick, rounds=TAIL_ROUNDS)
     if effect.low is None or effect.high is None:
         return _verdict("INCONCLUSIVE", "one round has no interval; at least two are needed", quick, rounds=2)
-    threshold = max(primary.threshold(), floor)
-    edge, limit = math.log1p(threshold), _limit(primary, threshold)
+    inner, edge = math.log1p(primary.threshold()), math.log1p(max(primary.threshold(), floor))
+    limit = _limit(primary, floor)
     low, high = (math.log(end) if end > 0 else -math.inf for end in (effect.low, effect.high))
     if primary.direction == "higher":
         low, high = -high, -low
@@ -53,18 +57,21 @@ def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool, flo
         return _verdict("CONFIRMED", f"{span}: wholly beyond {limit}, as predicted", quick)
     if low > edge:
         return _verdict("REFUTED", f"{span}: wholly beyond {limit}, but the other way", quick)
-    if low >= -edge and high <= edge:
-        return _verdict("REFUTED", f"{span}: within {limit}, so no change that matters", quick)
-    rounds = None if effect.exact else rounds_to_settle(low, high, edge, len(effect.ratios))
+    if low >= -inner and high <= inner:
+        return _verdict("REFUTED", f"{span}: within {_limit(primary, 0.0)}, so no change that matters", quick)
+    rounds = None if effect.exact else rounds_to_settle(low, high, inner, edge, len(effect.ratios))
     more = f"about {rounds} rounds would settle it" if rounds else "more rounds of this length would hardly settle it"
     return _verdict("INCONCLUSIVE", f"{span}: not clear of {limit}; {more}", quick, rounds)
 
 
-def rounds_to_settle(low: float, high: float, edge: float, rounds: int) -> int | None:
-    """How many rounds would make the interval narrow enough: its width shrinks with the root of their number."""
-    middle, half = (low + high) / 2, (high - low) / 2
-    distance = min(abs(middle - edge), abs(middle + edge))
-    needed = math.inf if distance == 0 else math.floor(rounds * (half / distance) ** 2 + 1e-9) + 1
+def rounds_to_settle(low: float, high: float, inner: float, edge: float, rounds: int) -> int | None:
+    """How many rounds would make the interval narrow enough to lie within ``inner`` or beyond ``edge``.
+
+    Its width shrinks with the root of their number. None: more than MOST_ROUNDS, or its middle is between the two.
+    """
+    middle, half = abs(low + high) / 2, (high - low) / 2
+    distance = max(inner - middle, middle - edge)
+    needed = math.inf if distance <= 0 else math.floor(rounds * (half / distance) ** 2 + 1e-9) + 1
     return int(needed) if needed <= MOST_ROUNDS else None
 
 
@@ -77,9 +84,8 @@ def _kind(effect: Effect) -> str:
     return f"the range of {rounds}, counted exactly" if effect.exact else f"95 % interval of {rounds}"
 
 
-def _limit(primary: Primary, threshold: float) -> str:
-    if threshold > primary.threshold():
+def _limit(primary: Primary, floor: float) -> str:
+    if floor > primary.threshold():
         # The same distance either way is not the same number of per cent: 0.673 and 1.485 are.
-        down, up = 100 / (1 + threshold) - 100, 100 * threshold
-        return f"this machine's noise floor of {down:.1f} to +{up:.1f} %"
-    return f"the threshold of {100 * threshold:g} %"
+        return f"this machine's noise floor of {100 / (1 + floor) - 100:.1f} to +{100 * floor:.1f} %"
+    return f"the threshold of {100 * primary.threshold():g} %"

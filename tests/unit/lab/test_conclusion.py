@@ -6,9 +6,11 @@ import pytest
 
 from costlab.lab import experiment as experiments
 from costlab.lab import guards, noise
+from costlab.lab.block import FaultSeen, Second
 from costlab.lab.catalogue import find
 from costlab.lab.conclusion import conclude
 from costlab.lab.effect import effect
+from costlab.lab.experiment import PlannedFault
 from tests.unit.lab import synthetic
 
 DAY = synthetic.day_11()
@@ -38,9 +40,30 @@ def test_what_is_clear_of_what_matters_is_brought():
     assert not about(made.unclear, "latency p50")
 
 
-def test_what_lies_within_the_noise_floor_is_neither_brought_nor_a_cost():
+def test_what_lies_within_the_noise_floor_but_not_within_what_matters_is_unclear():
     made = concluded(faster(), floors={"p50_ms": 0.30})
+    assert about(made.unclear, "latency p50")
+    assert not about(made.brings + made.costs, "latency p50")
+
+
+def test_what_is_less_than_what_matters_is_not_told():
+    made = concluded(faster(by=0.01))
     assert not about(made.brings + made.costs + made.unclear, "latency p50")
+
+
+def test_a_price_that_the_baseline_does_not_have_at_all_is_a_cost_and_one_that_is_gone_is_brought():
+    declared = deciding("pool_wait_ms_per_request")
+    waited = {"counters": {"orders costlab_connection_wait_seconds_sum": 0.5}}
+    moved = "wait for pooled connections/request (0 ms to 0.500 ms)"
+    assert about(concluded(synthetic.rounds(6, ttl=waited), declared).costs, moved)
+    moved = "wait for pooled connections/request (0.500 ms to 0 ms)"
+    assert about(concluded(synthetic.rounds(6, off=waited), declared).brings, moved)
+
+
+def test_a_price_that_only_some_rounds_have_is_unclear():
+    made = concluded(synthetic.rounds(6, ttl={"failed": lambda i: 3 if i == 2 else 0}), deciding("failed_share"))
+    assert about(made.unclear, "failed requests")
+    assert not about(made.costs, "failed requests")
 
 
 def test_the_primary_brings_only_what_is_beyond_its_own_smallest_effect():
@@ -135,3 +158,15 @@ def test_day_12_compares_no_latencies_of_variants_that_fail_at_different_rates_a
     assert "the bill" in made.unclear
     assert not any("USD" in line for line in (*made.brings, *made.costs))
     assert effect(day, blocks, "timely_per_second", "breaker", 7).p is not None
+
+
+def test_a_day_with_faults_says_of_each_variant_how_many_blocks_were_well_again():
+    fault = PlannedFault(at=2, seconds=2, fault="errors", on="users", parameters={"status": 503})
+    day = DAY.model_copy(update={"faults": [fault], "secondary": [*DAY.secondary, "recovery_seconds"]})
+    broken = {"faults": [FaultSeen(fault="errors", on="users", at=2, until=4)]}
+    ill = [Second(at=i, requests=100, failed=100 * (i > 4), p50_ms=10.0, p95_ms=10.0) for i in range(10)]
+    blocks = synthetic.rounds(10, off=broken, ttl={**broken, "series": ill})
+    assert concluded(blocks, day).sides()["Of the blocks"] == [
+        "well again in time: off 10 of 10 (72 to 100 %), ttl 0 of 10 (0 to 28 %, p = 1.1e-05)"
+    ]
+    assert "Of the blocks" not in concluded(blocks).sides()

@@ -252,3 +252,24 @@ def test_a_damaged_result(tmp_path, seed):
     path = tmp_path / "result.json"
     path.write_text(damaged_result(seed))
     tells_or_answers(lambda: _everything(path))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda block: block["latencies"].update(histogram=dict.fromkeys(block["latencies"]["histogram"], 0)),
+            "blocks.0.latencies counts 0",
+        ),
+        (lambda block: block["guards"][0].update(kept=False, value=None), "blocks.0.guards.0.kept is false"),
+    ],
+    ids=["nothing counted", "a guard broken by no value"],
+)
+def test_a_damage_that_every_block_has(tmp_path, change, said):
+    document = copy.deepcopy(STORED)
+    for block in document["blocks"]:
+        change(block)
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(document))
+    with pytest.raises(LabError, match=said):
+        result.load(path)

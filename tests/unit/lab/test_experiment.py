@@ -91,6 +91,32 @@ def test_other_mistakes_are_one_line_too(tmp_path, old, new, expected):
     assert expected in error_of(tmp_path, old, new)[0]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('"cache.ttl" = 5', '"cache.ttl" = true', "variants.ttl.flags.cache.ttl is true; allowed: 0.1 to 3600"),
+        ('"cache.ttl" = 5', '"cache.ttl" = [5]', "variants.ttl.flags.cache.ttl is [5]; allowed: 0.1 to 3600"),
+        ('"cache.ttl" = 5', '"cache.ttl" = nan', "variants.ttl.flags.cache.ttl is nan; allowed: 0.1 to 3600"),
+        ('"cache.ttl" = 5', '"cache.ttl" = 07:30:00', "variants.ttl.flags.cache.ttl is 07:30:00; allowed: 0.1 to 3600"),
+        (
+            '"gateway.reads" = "direct"',
+            '"gateway.reads" = false',
+            "variants.off.flags.gateway.reads is false; allowed: direct or cache_proxy",
+        ),
+        ('"cache.ttl" = 5', '"cache.tl" = true', "variants.ttl.flags.cache.tl is true; allowed: text or a number"),
+        ('title = "Caching"', "title = true", "title is true: input should be a valid string"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_one_error_that_says_what_the_flag_allows(tmp_path, old, new, expected):
+    message, line = error_of(tmp_path, old, new)
+    assert message == f"/experiment.toml:{line}: {expected}"
+
+
+def test_what_else_is_wrong_is_counted_by_value_not_by_the_types_it_could_have_had(tmp_path):
+    message, _ = error_of(tmp_path, '"cache.ttl" = 5', '"cache.ttl" = true, "http.reuse" = []')
+    assert message.endswith("cache.ttl is true; allowed: 0.1 to 3600 (and 1 more)")
+
+
 def test_a_claim_about_the_99th_percentile_takes_many_requests_and_rounds(tmp_path):
     tail = TEXT.replace('metric = "db_queries_per_request"', 'metric = "p99_ms"')
     with pytest.raises(LabError, match=r"3,000 requests a block \(rate x block_seconds is 2,400\) and 20 rounds"):
@@ -165,12 +191,28 @@ def test_faults_stand_on_a_timeline(tmp_path):
     ]
 
 
+def test_a_day_with_faults_has_ten_rounds_at_least_in_its_full_form(tmp_path):
+    few = TEXT.replace("count = 10", "count = 9")
+    assert load(tmp_path, few).rounds.count == 9
+    assert load(tmp_path, TEXT + FAULTS).rounds.count == 10
+    with pytest.raises(LabError) as caught:
+        load(tmp_path, few + FAULTS)
+    line = few[: few.index("count = 9")].count("\n") + 1
+    said = "rounds.count is 9; allowed: 10 to 200 where there are faults (quick.count may be less)"
+    assert str(caught.value) == f"{tmp_path}/experiment.toml:{line}: {said}"
+
+
+def test_the_quick_form_of_a_day_with_faults_may_have_fewer_rounds(tmp_path):
+    assert load(tmp_path, TEXT.replace("count = 4", "count = 1") + FAULTS).quick.count == 1
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
+        ("ms = 50", "ms = true", "faults.0.parameters.ms is true; allowed: text or a number"),
         ('fault = "latency"', 'fault = "slow"', "faults.0: there is no fault 'slow'; there are: latency"),
         ("ms = 50", "ms = 0", "faults.0: ms cannot be 0; allowed: 1 to 60000"),
-        ('edge = "postgres"', 'edgy = "postgres"', "unknown key faults.0.edgy"),
+        ('edge = "postgres"', 'edgy = "postgres"', "unknown key faults.0.edgy; allowed: at, seconds, fault, on, edge"),
         ("at = 2", "at = 6.5", "faults.1 is over 7.5 s into a block, and the shortest lasts 7 s"),
         ("at = 2", 'at = "2"', "faults.1.at is '2'"),
         ('fault = "kill"', 'fault = "kill"\nedge = "redis"', "faults.1: kill does not fit"),

@@ -89,7 +89,7 @@ def fault(at, until):
 @pytest.mark.parametrize(
     ("states", "expected"),
     [
-        ("wwwwfffffwwwww", 0.0),
+        ("wwwwfffffwwwww", 1.0),
         ("wwwwfffffffwww", 2.0),
         ("wwwwfffffwsfwww", 3.0),
         ("wwww_____sswww", 2.0),

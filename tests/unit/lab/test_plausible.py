@@ -36,6 +36,25 @@ def refused(tmp_path):
         ("blocks.1.variant", "on", "blocks.1.variant is 'on'; allowed: off, ttl"),
         ("blocks.0.statuses", {"fine": 1}, "blocks.0.statuses has 'fine'; allowed: HTTP statuses"),
         ("blocks.0.latencies.histogram", {"-5": 1}, "counts 1 in bucket -5"),
+        ("blocks.0.latencies.histogram", {"1842": 0}, "blocks.0.latencies counts 0 in bucket 1842; no run does"),
+        ("blocks.0.latencies.by_request.user", {"1842": 0}, "blocks.0.latencies counts 0 in bucket 1842"),
+        ("blocks.0.guards.1.value", None, "blocks.0.guards.1.kept is true; allowed with its value and limit: null"),
+        ("blocks.0.guards.1.kept", None, "blocks.0.guards.1.kept is null; allowed with its value and limit: true"),
+        ("blocks.0.guards.1.kept", False, "blocks.0.guards.1.kept is false; allowed with its value and limit: true"),
+        ("blocks.0.guards.1.value", 0.5, "blocks.0.guards.1.kept is true; allowed with its value and limit: false"),
+        ("started", "<script>alert(1)</script>", "started is '<script>alert(1)</script>'; allowed: a time in UTC as 2"),
+        ("started", "2026-01-02", "started is '2026-01-02'; allowed: a time in UTC as 2026-01-02T03:04:05Z"),
+        ("started", "2026-01-02T03:04:05+02:00", "started is '2026-01-02T03:04:05+02:00'; allowed"),
+        ("started", "2026-02-30T03:04:05Z", "started is '2026-02-30T03:04:05Z'; allowed"),
+        ("started", "x" * 5000, "xxx; allowed: a time in UTC"),
+        ("resumed", ["2026-01-02T03:04:05Z", "later"], "resumed.1 is 'later'; allowed: a time in UTC"),
+        (
+            "noise",
+            {"measured": "today", "rounds": 4, "block_seconds": 7.0, "floors": {}},
+            "noise.measured is 'today'; allowed: a time in UTC",
+        ),
+        ("given_flags", {"cache.ttl": True}, "given_flags.cache.ttl is true; allowed: text or a number"),
+        ("blocks.0.flags", {"cache.ttl": None}, "blocks.0.flags.cache.ttl is null; allowed: text or a number"),
         ("blocks.0.elapsed", 0.0, "its readings 0 s; allowed: above 0"),
         ("blocks.0.counters", {"nameless": 1.0}, "blocks.0.counters has 'nameless'"),
         ("blocks.0.cpu_seconds.gateway", -1.0, "blocks.0.cpu_seconds.gateway is -1; allowed: 0 or more"),
@@ -111,6 +130,20 @@ def test_an_effect_of_a_metric_that_the_day_does_not_declare_is_refused(refused)
         _effects(document).append(_effects(document)[-1] | {"metric": "lost_orders"})
 
     assert "metric is 'lost_orders'; allowed: db_queries_per_request" in refused(change)
+
+
+def test_the_time_that_a_run_writes_is_one(tmp_path):
+    made = synthetic.result([], status="interrupted").model_copy(update={"started": result.now()})
+    result.save(made, tmp_path / "result.json")
+    assert result.load(tmp_path / "result.json") == made
+
+
+def test_a_variant_that_answered_nothing_has_no_latencies_and_is_no_damage(tmp_path):
+    blocks = synthetic.rounds(2, ttl={"failed": 1000})
+    made = synthetic.result(blocks, conclude(synthetic.day_11(), blocks, 7, quick=True))
+    assert made.blocks[1].latencies.histogram == {}
+    result.save(made, tmp_path / "result.json")
+    assert result.load(tmp_path / "result.json") == made
 
 
 def test_what_is_counted_may_come_down_to_nought(tmp_path):

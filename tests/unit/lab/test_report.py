@@ -106,8 +106,16 @@ def test_the_noise_floor_is_shown_and_moves_the_line_of_what_matters(made):
     assert "25.0 %" in page
     shapes = figures_of(page)["rounds"]["layout"]["shapes"]
     assert [shape["y0"] for shape in shapes[:2]] == pytest.approx([25, -20])
-    assert "No A/A run preceded this one" in report.render(made)
     assert "This is an A/A run" in report.render(made.model_copy(update={"twins": True}))
+
+
+def test_without_a_noise_floor_it_says_that_none_holds_and_why_if_that_is_known(made):
+    page = report.render(made)
+    assert (
+        "No noise floor holds for this run: there was no unspoilt A/A run of its date and conditions. The thr" in page
+    )
+    spoilt = made.model_copy(update={"no_floor": "the A/A run was spoilt (<b>)"})
+    assert "No noise floor holds for this run: the A/A run was spoilt (&lt;b&gt;). " in report.render(spoilt)
 
 
 def test_every_round_has_its_bar_between_the_ends_of_the_axis(made):
@@ -162,6 +170,34 @@ def test_text_from_files_cannot_become_markup(made):
     page = report.render(made.model_copy(update={"experiment": evil}))
     assert "<script>alert" not in page
     assert "select &lt;b&gt; from users" in page
+
+
+EVIL = "</script><script>alert(1)</script><i>"
+WORDS = (
+    *("2026-01-02T03:04:05Z", "11-caching", "Caching", "off", "ttl", "costlab open-model", "gateway", "postgres"),
+    *("users", "latency", "select <b> from users", "a processor", "Linux", "6", "3.11.7", "0.1.0", "local", "c0ffee"),
+    *("pss", "loadtests/traffic/browse.json", "2026-01-02T01:00:00Z", "cache node"),
+)
+
+
+def test_no_word_of_a_result_is_markup_not_even_in_a_chart(made):
+    seen = [FaultSeen(fault="latency", on="orders", at=2.0, until=5.0)]
+    noise = result.Noise(measured="2026-01-02T01:00:00Z", rounds=5, block_seconds=7, floors={"p50_ms": 0.25})
+    update = {"noise": noise, "blocks": [block.model_copy(update={"faults": seen}) for block in made.blocks]}
+    text = made.model_copy(update=update).model_dump_json()
+    for word in WORDS:
+        assert f'"{word}"' in text
+        text = text.replace(f'"{word}"', f'"{word}{EVIL}"')
+    page = report.render(result.Result.model_validate_json(text))
+    assert page.count("<script") == report.render(made).count("<script")
+    assert "<i>" not in page
+    assert "<" not in json.dumps(figures_of(page))
+
+
+def test_a_name_with_a_tag_is_the_same_name_to_plotly(made):
+    text = made.model_dump_json().replace('"ttl"', '"a <b> & c"')
+    figures = figures_of(report.render(result.Result.model_validate_json(text)))
+    assert [line["name"] for line in figures["tail"]["data"]] == ["off", "a &lt;b&gt; &amp; c"]
 
 
 @pytest.mark.parametrize("blocks", [[], [synthetic.block(1, "off")]], ids=["no block", "half a round"])

@@ -5,6 +5,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from costlab.lab import statistics
 
@@ -81,15 +83,62 @@ def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
     assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
 
 
-def test_rounds_that_follow_a_slow_wave_resemble_their_neighbours_and_alternating_ones_do_not():
+def test_the_interval_of_rounds_that_follow_a_slow_wave_is_wider_and_that_of_alternating_ones_is_not():
     wave = [math.sin(i / 3) for i in range(20)]
-    assert statistics.resembles_its_neighbours(wave)
-    assert not statistics.resembles_its_neighbours([(-1) ** i for i in range(20)])
-    assert not statistics.resembles_its_neighbours([0.1] * 20)
-    assert not statistics.resembles_its_neighbours(wave[:7])
+    assert statistics.widened(wave) > 2
+    assert statistics.widened([(-1) ** i for i in range(20)]) == 1
+    assert statistics.widened([0.1] * 20) == 1
+    assert statistics.widened(wave[:7]) == 1
+    shuffled = np.random.default_rng(1).permutation(wave)
+    (low, high), (narrow_low, narrow_high) = statistics.interval(wave, 1), statistics.interval(shuffled, 1)
+    assert high - low > 2 * (narrow_high - narrow_low)
 
 
 def test_independent_rounds_are_seldom_taken_for_dependent_ones():
     random = np.random.default_rng(4)
-    alarms = sum(statistics.resembles_its_neighbours(random.normal(0, 1, 10)) for _ in range(2000))
+    alarms = sum(statistics.widened(random.normal(0, 1, 10)) > 1 for _ in range(2000))
     assert alarms / 2000 <= 0.05
+
+
+@pytest.mark.parametrize("rounds", [6, 10])
+def test_one_wild_round_does_not_make_the_interval_wild(rounds):
+    clean = np.random.default_rng(rounds).normal(-0.1, 0.03, rounds)
+    planted = clean.copy()
+    planted[2] += math.log(10)
+    (low, high), (wild_low, wild_high) = statistics.interval(clean, 1), statistics.interval(planted, 1)
+    assert wild_high - wild_low < 2.5 * (high - low)
+
+
+def test_rounds_that_are_far_off_too_often_to_be_an_accident_all_count():
+    two_answers = [-2.1, -2.0, -2.2, -1.9, -2.0, -2.1, 0.0, 0.1, -0.1, 0.0]
+    low, high = statistics.interval(two_answers, 1)
+    assert low < -1.9
+    assert high > -0.2
+
+
+@settings(max_examples=30)
+@given(st.lists(st.floats(-3, 3), min_size=2, max_size=12))
+def test_the_interval_holds_the_estimate(differences):
+    low, high = statistics.interval(differences, 1)
+    assert low <= statistics.hodges_lehmann(differences) <= high
+
+
+def test_a_share_of_few_trials_has_a_wide_interval():
+    """Against the tables of Brown, Cai & DasGupta, 2001."""
+    assert statistics.wilson(0, 10) == (0.0, pytest.approx(0.2775, abs=1e-4))
+    assert statistics.wilson(5, 10) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
+    assert statistics.wilson(10, 10)[1] == pytest.approx(1.0)
+
+
+@given(trials=st.integers(1, 12), other=st.integers(1, 12), data=st.data())
+def test_fishers_p_is_the_share_of_tables_that_are_no_more_likely(trials, other, data):
+    """Counted from every way to hand out so many yeses among all trials."""
+    yes, other_yes = data.draw(st.integers(0, trials)), data.draw(st.integers(0, other))
+    both = yes + other_yes
+    ways = {
+        k: math.comb(trials, k) * math.comb(other, both - k)
+        for k in range(both + 1)
+        if k <= trials and both - k <= other
+    }
+    expected = sum(way for way in ways.values() if way <= ways[yes]) / sum(ways.values())
+    assert statistics.fisher_p(yes, trials, other_yes, other) == pytest.approx(expected)

@@ -147,6 +147,6 @@ def test_of_stored_aa_runs_those_are_counted_that_found_a_difference_either_way(
         result.save(made.model_copy(update={"twins": True}), folder / DAY.slug / f"{number}.json")
     assert tracker.twins(folder) == (
         "Of 4 A/A runs on a real stack, a day's baseline against itself, 2 found a difference that the day would call "
-        "one, 0 could not tell, and in 4 the figure is counted, so chance has no part in it: [all of them]"
-        "(benchmarks/noise)."
+        "one, 2 showed that there is none and 0 could not tell; in 4 the figure is counted, so chance has no part in "
+        "it: [all of them](benchmarks/noise)."
     )

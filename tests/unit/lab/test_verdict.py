@@ -46,8 +46,14 @@ def test_what_lies_within_the_noise_floor_of_the_machine_is_not_confirmed():
     clear = [0.90, 0.91, 0.89, 0.90, 0.90, 0.91]
     assert verdict(clear).word == "CONFIRMED"
     noisy = verdict(clear, floor=0.15)
-    assert (noisy.word, "this machine's noise floor of -13.0 to +15.0 %" in noisy.reason) == ("REFUTED", True)
+    assert (noisy.word, "this machine's noise floor of -13.0 to +15.0 %" in noisy.reason) == ("INCONCLUSIVE", True)
+    assert noisy.rounds_to_settle is None
     assert verdict(clear, floor=0.01) == verdict(clear)
+
+
+def test_what_lies_within_the_threshold_is_refuted_whatever_the_noise_floor():
+    nothing = [1.01, 0.99, 1.0, 1.01, 0.99, 1.0]
+    assert verdict(nothing, floor=0.15) == verdict(nothing)
 
 
 def test_what_is_counted_has_to_be_clear_of_the_floor_too_if_it_has_one():
@@ -55,7 +61,7 @@ def test_what_is_counted_has_to_be_clear_of_the_floor_too_if_it_has_one():
     blocks = synthetic.rounds(4, ttl={"queries": 900})
     counted = effect(synthetic.day_11(), blocks, "db_queries_per_request", "ttl", 1)
     assert decide(FEWER, counted, [], quick=False, floor=0.0).word == "CONFIRMED"
-    assert decide(FEWER, counted, [], quick=False, floor=0.2).word == "REFUTED"
+    assert decide(FEWER, counted, [], quick=False, floor=0.2).word == "INCONCLUSIVE"
 
 
 def test_one_round_settles_nothing():
@@ -64,11 +70,29 @@ def test_one_round_settles_nothing():
 
 
 def test_half_the_distance_needs_four_times_the_rounds():
-    assert rounds_to_settle(-0.14, -0.02, 0.05, 10) == 41
+    assert rounds_to_settle(-0.14, -0.02, 0.05, 0.05, 10) == 41
 
 
 def test_an_effect_at_the_very_threshold_is_never_settled():
-    assert rounds_to_settle(-0.10, 0.0, 0.05, 10) is None
+    assert rounds_to_settle(-0.10, 0.0, 0.05, 0.05, 10) is None
+
+
+def test_what_is_settled_most_easily_may_be_that_nothing_happens():
+    assert rounds_to_settle(-0.06, 0.04, 0.05, 0.20, 10) == 16
+
+
+def test_an_effect_between_threshold_and_noise_floor_is_not_settled_by_more_rounds():
+    assert rounds_to_settle(-0.14, -0.06, 0.05, 0.20, 10) is None
+
+
+def test_a_p99_is_judged_from_twenty_rounds_of_three_thousand_requests():
+    primary = FASTER.model_copy(update={"metric": "p99_ms"})
+    few = effect(synthetic.day_11(), synthetic.from_ratios([0.5] * 20), "p99_ms", "ttl", 1)
+    assert (few.ratio, few.refused) == (None, "a p99 takes 3,000 requests a block")
+    enough = few.model_copy(update={"ratio": 0.5, "low": 0.5, "high": 0.5, "ratios": [0.5] * 19, "refused": ""})
+    told = decide(primary, enough, [], quick=True)
+    assert (told.word, told.reason, told.rounds_to_settle) == ("INCONCLUSIVE", "a p99 takes 20 rounds", 20)
+    assert decide(primary, enough.model_copy(update={"ratios": [0.5] * 20}), [], quick=False).word == "CONFIRMED"
 
 
 def test_a_planted_outlier_block_does_not_flip_the_verdict():
