@@ -5,7 +5,7 @@ timeouts. With one, after 5 failures in a row the circuit opens: for 5 s every c
 probe goes through; if it succeeds the circuit closes, if not it stays open another 5 s.
 
 Trade-off: while it is open, calls that would have worked are refused too (a false trip), and 5 failures in a row
-happen by chance when a service fails a small share of the time under high load.
+happen by chance: once in some 4,000 calls to a service that fails every fifth.
 
 Use instead: a client-side throttle (SRE book, ch. 21) when an upstream fails partly, or retries with a budget for
 rare failures.

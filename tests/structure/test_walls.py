@@ -44,6 +44,12 @@ def test_the_lab_knows_services_only_from_outside(module):
     assert {name for name in _ours(imports(modules()[module])) if not name.startswith(allowed)} - {"costlab"} == set()
 
 
+@pytest.mark.parametrize("module", [name for name in modules() if name.startswith("costlab.stack")])
+def test_whoever_starts_a_stack_knows_the_words_and_stores_of_the_kit_and_no_service(module):
+    allowed = ("costlab.stack", "costlab.service", "costlab.failure")
+    assert {name for name in _ours(imports(modules()[module])) if not name.startswith(allowed)} - {"costlab"} == set()
+
+
 @pytest.mark.parametrize("module", [name for name in modules() if name.startswith("costlab.seeing")])
 def test_whoever_looks_at_a_stack_knows_services_only_from_outside(module):
     allowed = ("costlab.seeing", "costlab.lab", "costlab.stack", "costlab.failure")
