@@ -1,8 +1,9 @@
 # The front door. Every target is one line; `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help demo up down status logs doctor test test-compose test-dashboards test-dashboards-compose test-traces chaos-soak lint bench-gateway bench-flags bench-telemetry bench-statistics dashboards lock clean
+.PHONY: help demo up down status logs doctor test test-long test-compose test-dashboards test-dashboards-compose test-traces chaos-soak lint bench-gateway bench-flags bench-telemetry bench-statistics dashboards lock clean
 COSTLAB := .venv/bin/costlab
 PYTEST := .venv/bin/python -m pytest
+TOGETHER := -n 3 --dist loadgroup --no-loadscope-reorder
 READY := .venv/.ready
 
 help: ## this list
@@ -26,8 +27,11 @@ logs: $(READY) ## what the services say; Ctrl-C to leave
 doctor: $(READY) ## what this machine has, and how to get what it lacks
 	@$(COSTLAB) doctor
 
-test: $(READY) lint ## the whole suite in three processes, on stacks of its own; also while `make up` is running
-	@$(PYTEST) -n 3 --dist loadgroup --no-loadscope-reorder
+test: $(READY) lint ## the suite in three processes, on stacks of its own; also while `make up` is running
+	@$(PYTEST) $(TOGETHER) -m "not long"
+
+test-long: $(READY) ## the rest of it: stacks taken apart and put together again, and whole runs of the lab
+	@$(PYTEST) $(TOGETHER) -m long
 
 test-compose: $(READY) ## the Compose stack on a real Docker engine
 	@COSTLAB_TEST_COMPOSE=1 $(PYTEST) tests/compose

@@ -13,7 +13,7 @@ from tests.conditions import eventually
 from tests.e2e.orders import one
 from tests.e2e.test_effects import paused
 
-pytestmark = pytest.mark.usefixtures("control")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("control")]
 
 DEADLINE = 1.5
 # Between the last moment at which a service gives up and the answer's arrival here, on a busy machine.

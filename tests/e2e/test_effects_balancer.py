@@ -10,7 +10,7 @@ from costlab.stack.control import Control
 from tests.conditions import eventually
 from tests.e2e.test_effects import paused, total
 
-pytestmark = pytest.mark.usefixtures("replicated_control")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("replicated_control")]
 
 PATIENT = {"X-Request-Timeout-Ms": "9000"}
 HASTY = {"X-Request-Timeout-Ms": "300"}

@@ -18,7 +18,7 @@ from tests.e2e.test_effects import total
 from tests.e2e.test_effects_probe import readiness
 from tests.e2e.test_effects_worker import STREAM, Worker
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 ASKED = 4
 
 

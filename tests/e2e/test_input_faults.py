@@ -17,6 +17,8 @@ from tests.conditions import eventually
 from tests.e2e.conftest import Client
 from tests.e2e.test_effects import total
 
+pytestmark = pytest.mark.long
+
 HISTORY = "/api/users/7/orders"
 PATIENCE_SECONDS = 30
 

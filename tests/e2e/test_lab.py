@@ -13,6 +13,8 @@ from costlab.lab.session import Place, Wish, resume, run_day
 from costlab.stack import open_stack
 from costlab.stack.chaos import Chaos
 
+pytestmark = pytest.mark.long
+
 
 class Watcher:
     """Listens to a run; ``act(place)`` may do something when a block begins."""

@@ -10,6 +10,8 @@ from costlab.lab.load import LoadResult, LoadSpec, find_k6, run_load
 from costlab.stack.chaos import Chaos
 from tests.unit.load.fake_server import BROWSE
 
+pytestmark = pytest.mark.long
+
 GENERATORS = ("k6", "open-model")
 ROUNDS, RATE, SECONDS = 6, 40, 2
 ALLOWED = 0.05

@@ -21,6 +21,8 @@ from costlab.stack import ROOT, StackError, ports
 from costlab.stack.local import LocalStack
 from tests.conditions import eventually
 
+pytestmark = pytest.mark.long
+
 BESIDE = ("prometheus",) if shutil.which("prometheus") else ()
 STAND_IN = Path(__file__).with_name("stand_in.py")
 SERVICES = """

@@ -26,6 +26,8 @@ from tests.conditions import eventually
 from tests.e2e.orders import Shopper, assert_processed_exactly_once, newest_order
 from tests.e2e.test_effects import total
 
+pytestmark = pytest.mark.long
+
 SERVICES = ("gateway", "users", "orders", "cache-proxy", "worker", "postgres", "redis")
 # What a client that is not ours says to a server of each kind, to get any answer at all.
 GREETINGS = {"postgres": b"\x00\x00\x00\x08\x04\xd2\x16\x2f", "redis": b"PING\r\n"}

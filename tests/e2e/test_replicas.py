@@ -9,6 +9,8 @@ from costlab.stack import StackError
 from tests.conditions import eventually
 from tests.e2e.test_effects import total
 
+pytestmark = pytest.mark.long
+
 USERS = ("users", "users-2", "users-3")
 
 

@@ -11,6 +11,8 @@ from costlab.cli import application
 from costlab.lab.soak import Soak
 from costlab.stack.chaos import Chaos
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def soak(stack, monkeypatch):

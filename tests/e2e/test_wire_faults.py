@@ -25,6 +25,8 @@ from costlab.stack.chaos import Chaos, ChaosError
 from tests.conditions import eventually
 from tests.e2e.conftest import Client
 
+pytestmark = pytest.mark.long
+
 try:
     binaries.toxiproxy()
 except StackError as missing:
