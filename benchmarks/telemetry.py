@@ -196,7 +196,7 @@ def table(result: dict) -> str:
             f"with / without: {ratio['estimate']:.3f} (95 %: {ratio['low']:.3f} to {ratio['high']:.3f}), "
             f"target ≤ {result['target']:g} {said}",
             f"{len(result['rounds'])} rounds of {len(result['starts'])} x {result['requests_per_round']} requests, "
-            f"one in {1 / result['sample']:.0f} traced; {exported['exports']} exports of {exported['bytes'] // 1024} KiB",
+            f"one in {1 / result['sample']:.0f} traced; {exported['exports']} exports, {exported['bytes'] // 1024} KiB",
         ]
     )
 
