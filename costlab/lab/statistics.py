@@ -16,7 +16,7 @@ LEVEL = 0.95
 _CELLS = 5_000_000  # pairs of rounds times draws that are counted at once: 20 MB for each array of them
 _FEWEST_TO_TELL = 8
 _AT_MOST_ONE_IN = 6
-_WILD = 5.0  # median distances from the median
+_WILD = 8.0  # median distances from the median
 
 
 def hodges_lehmann(differences: Sequence[float]) -> float:
@@ -33,9 +33,9 @@ def interval(differences: Sequence[float], seed: int) -> tuple[float, float]:
     """95 % interval of the Hodges-Lehmann estimate, by drawing rounds again with replacement 10,000 times.
 
     A block's requests are not independent of each other, rounds nearly are: so rounds are drawn, never requests. Wild
-    ones are drawn in before, and where rounds resemble their neighbours the interval is made wider.
+    ones are left out before, and where rounds resemble their neighbours the interval is made wider.
     """
-    estimate, values = hodges_lehmann(differences), _wild_drawn_in(differences)
+    estimate, values = hodges_lehmann(differences), _without_wild(differences)
     pairs = len(values) * (len(values) + 1) // 2
     parts = np.array_split(resamples(len(values), seed), math.ceil(DRAWS * pairs / _CELLS))
     drawn = np.concatenate([_estimates(values, part) for part in parts])
@@ -44,20 +44,18 @@ def interval(differences: Sequence[float], seed: int) -> tuple[float, float]:
     return min(estimate, estimate - wider * (estimate - low)), max(estimate, estimate + wider * (high - estimate))
 
 
-def _wild_drawn_in(differences: Sequence[float]) -> np.ndarray:
-    """Values further from the median than five times the median distance are put there: 3.4 standard deviations.
+def _without_wild(differences: Sequence[float]) -> np.ndarray:
+    """Without those further from the median than eight times the median distance, which is five standard deviations.
 
     The estimate does not need it, its interval does: of ten rounds one that took ten times as long is drawn three times
     or more often than an interval of 95 % can overlook. Where more than one in six is that far off they are no
     accident, and stay; fewer than six rounds do not tell.
     """
     values = np.asarray(differences, dtype=float)
-    middle = np.median(values)
-    away = np.abs(values - middle)
+    away = np.abs(values - np.median(values))
     limit = _WILD * np.median(away)
-    if limit == 0 or (away > limit).sum() > len(values) // _AT_MOST_ONE_IN:
-        return values
-    return np.clip(values, middle - limit, middle + limit)
+    few = (away > limit).sum() <= len(values) // _AT_MOST_ONE_IN
+    return values[away <= limit] if limit and few else values
 
 
 def _estimates(values: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -122,7 +120,7 @@ def widened(differences: Sequence[float]) -> float:
     Source: Anderson, "Distribution of the serial correlation coefficient", 1942.
     """
     n = len(differences)
-    values = _wild_drawn_in(differences) if n >= _FEWEST_TO_TELL else np.zeros(n)
+    values = _without_wild(differences) if n >= _FEWEST_TO_TELL else np.zeros(n)
     if not np.any(values != values[:1]):
         return 1.0
     away = values - values.mean()

@@ -99,7 +99,7 @@ def wired(stack):
     through.up(lambda line: None)
     yield through
     stack.restart(*PYTHON_SERVICES)
-    through._compose("rm", "--stop", "--force", "toxiproxy")
+    through._project.compose("rm", "--stop", "--force", "toxiproxy")
 
 
 def pings(service, port):
@@ -132,7 +132,7 @@ def test_services_meet_a_wire_that_is_cut_and_the_cut_ends_by_itself(wired):
 
 def test_whoever_restarts_a_service_leaves_it_behind_toxiproxy(wired):
     """Another shell, without COSTLAB_WIRE: what runs decides."""
-    given = {name: value for name, value in wired._given.items() if name != "COSTLAB_WIRE"}
+    given = {name: value for name, value in wired._project.given.items() if name != "COSTLAB_WIRE"}
     another = type(wired)(wired.folder, given)
     another.restart("users")
     identity = docker(

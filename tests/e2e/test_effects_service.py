@@ -55,7 +55,7 @@ def test_processes_threads_and_what_they_share_are_as_the_flags_say(stack, contr
     assert (rows["service.threads"]["kind"], rows["service.threads"]["value"]) == ("restart", 3)
     assert (rows["cache.ttl"]["kind"], rows["cache.ttl"]["value"]) == ("live", 9)
     assert [len(workers(stack, service)) for service in sorted(SERVICES)] == [2] * 5
-    assert [worker.num_threads() for worker in workers(stack, "users")] == [threads - 5] * 2
+    eventually(lambda: [worker.num_threads() for worker in workers(stack, "users")] == [threads - 5] * 2)
     assert total(control, "users", "costlab_gc_frozen_objects") == 0
     apart = memory(stack)
 
@@ -74,7 +74,7 @@ def test_processes_threads_and_what_they_share_are_as_the_flags_say(stack, contr
 
     assert set(restart(**dict.fromkeys(shown))) == SERVICES
     [after] = workers(stack, "users")
-    assert after.num_threads() == threads
+    eventually(lambda: after.num_threads() == threads)
     assert total(control, "users", "costlab_gc_frozen_objects") == 0
 
 
