@@ -5,11 +5,10 @@ from collections.abc import Sequence
 
 from costlab.lab import histogram, metrics, statistics, words
 from costlab.lab.block import Block
-from costlab.lab.experiment import TAIL_REQUESTS, Experiment
+from costlab.lab.experiment import TAIL, TAIL_REQUESTS, Experiment
 from costlab.lab.toml_file import Closed
 
 _SHARES = {"p50_ms": 0.50, "p95_ms": 0.95, "p99_ms": 0.99}
-_TAIL = "p99_ms"
 
 
 class Effect(Closed):
@@ -36,14 +35,14 @@ def effect(experiment: Experiment, blocks: Sequence[Block], name: str, variant: 
     """The effect of ``variant`` on the metric ``name``, from the rounds that are complete."""
     metric = metrics.named(name)
     pairs = paired(blocks, experiment.baseline, variant)
-    without = experiment.variants[experiment.baseline].without, experiment.variants[variant].without
-    read = [(metric.read(before, without[0]), metric.read(after, without[1])) for before, after in pairs]
+    without = _without(experiment, variant)
+    read = _read(metric, pairs, without)
     before = overall(metric, [pair[0] for pair in pairs], without[0])
     after = overall(metric, [pair[1] for pair in pairs], without[1])
     ratios = [ratio for b, a in read if (ratio := _ratio(b, a, metric.exact and bool(before))) is not None]
     refused = error_rates_differ(experiment, pairs) if metric.latency else ""
     refused = f"{refused}, so latencies are not compared" if refused else ""
-    if name == _TAIL and any(b.planned < TAIL_REQUESTS for pair in pairs for b in pair):
+    if name == TAIL and any(b.planned < TAIL_REQUESTS for pair in pairs for b in pair):
         refused = refused or f"a p99 takes {TAIL_REQUESTS:,} requests a block"
     if not refused and len(ratios) < len(read) and before is not None and after is not None:
         refused = "a figure is zero, so there is no ratio"
@@ -71,12 +70,22 @@ def effect(experiment: Experiment, blocks: Sequence[Block], name: str, variant: 
 
 def from_or_to_nought(experiment: Experiment, blocks: Sequence[Block], of: Effect) -> bool:
     """Whether one of the two variants has nothing of the metric in any round and the other something in each."""
-    metric, pairs = metrics.named(of.metric), paired(blocks, experiment.baseline, of.variant)
-    before = [metric.read(pair[0], experiment.variants[experiment.baseline].without) for pair in pairs]
-    after = [metric.read(pair[1], experiment.variants[of.variant].without) for pair in pairs]
-    new = all(value == 0 for value in before) and all(after)
-    gone = all(value == 0 for value in after) and all(before)
-    return bool(pairs) and (new or gone)
+    pairs = paired(blocks, experiment.baseline, of.variant)
+    read = _read(metrics.named(of.metric), pairs, _without(experiment, of.variant))
+    new = all(before == 0 and after for before, after in read)
+    gone = all(before and after == 0 for before, after in read)
+    return bool(read) and (new or gone)
+
+
+def _without(experiment: Experiment, variant: str) -> tuple[Sequence[str], Sequence[str]]:
+    return experiment.variants[experiment.baseline].without, experiment.variants[variant].without
+
+
+def _read(
+    metric: metrics.Metric, pairs: Sequence[tuple[Block, Block]], without: tuple[Sequence[str], Sequence[str]]
+) -> list[tuple[float | None, float | None]]:
+    """The metric of both blocks of each round."""
+    return [(metric.read(before, without[0]), metric.read(after, without[1])) for before, after in pairs]
 
 
 def _ratio(before: float | None, after: float | None, counted: bool) -> float | None:

@@ -29,7 +29,7 @@ from costlab.service.flags import BadFlagValue, Registry, UnknownFlag
 from costlab.stack.ports import COMPOSE_FILE, moved
 from costlab.stack.topology import INTERNAL, Topology
 
-TAIL_REQUESTS, TAIL_ROUNDS = 3000, 20
+TAIL, TAIL_REQUESTS, TAIL_ROUNDS = "p99_ms", 3000, 20
 # What a fault does once may be chance. The quick form has fewer trials and says that it is quick.
 FEWEST_TRIALS, MOST_ROUNDS = 10, 200
 # The built-in generator holds the whole plan of a block in memory before it starts.
@@ -171,7 +171,7 @@ class Experiment(Closed):
     def _a_tail_takes_many_requests(self) -> "Experiment":
         """The 99th percentile of 1,000 requests is the tenth slowest: a figure about ten requests."""
         requests, rounds = self.load.rate * self.rounds.block_seconds, self.rounds.count
-        if self.primary.metric == "p99_ms" and (requests < TAIL_REQUESTS or rounds < TAIL_ROUNDS):
+        if self.primary.metric == TAIL and (requests < TAIL_REQUESTS or rounds < TAIL_ROUNDS):
             raise ValueError(
                 f"primary.metric p99_ms takes at least {TAIL_REQUESTS:,} requests a block (rate x block_seconds is "
                 f"{requests:,.0f}) and {TAIL_ROUNDS} rounds (rounds.count is {rounds})"

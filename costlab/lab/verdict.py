@@ -17,7 +17,7 @@ from typing import Literal
 
 from costlab.lab import words
 from costlab.lab.effect import Effect
-from costlab.lab.experiment import TAIL_ROUNDS, Primary
+from costlab.lab.experiment import TAIL, TAIL_ROUNDS, Primary
 from costlab.lab.toml_file import Closed
 
 MOST_ROUNDS = 200
@@ -43,7 +43,7 @@ def decide(primary: Primary, effect: Effect, spoilt: list[str], quick: bool, flo
         return _verdict("INCONCLUSIVE", effect.refused, quick)
     if spoilt and not effect.exact:
         return _verdict("INCONCLUSIVE", f"the comparison is spoilt: {'; '.join(spoilt)}", quick)
-    if primary.metric == "p99_ms" and len(effect.ratios) < TAIL_ROUNDS:
+    if primary.metric == TAIL and len(effect.ratios) < TAIL_ROUNDS:
         return _verdict("INCONCLUSIVE", f"a p99 takes {TAIL_ROUNDS} rounds", quick, rounds=TAIL_ROUNDS)
     if effect.low is None or effect.high is None:
         return _verdict("INCONCLUSIVE", "one round has no interval; at least two are needed", quick, rounds=2)
