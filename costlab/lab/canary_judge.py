@@ -32,6 +32,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from costlab.lab.statistics import doubled_ranks
+
 SIGNIFICANT = 0.02
 TOLERANCE = 0.25
 LATE_SHARE = 0.1
@@ -141,15 +143,8 @@ def mann_whitney_p(first: Sequence[float], second: Sequence[float]) -> float:
     >>> round(mann_whitney_p([19, 22, 16, 29, 24], [20, 11, 17, 12]), 4)
     0.1111
     """
-    ranks = _doubled_ranks(np.asarray([*first, *second], dtype=float))
+    ranks = doubled_ranks(np.asarray([*first, *second], dtype=float))
     return (_exact_p if len(ranks) <= _EXACT else _normal_p)(ranks, len(first))
-
-
-def _doubled_ranks(figures: np.ndarray) -> np.ndarray:
-    """Twice the mean rank of each figure, so that ties stay whole numbers."""
-    below = (figures[:, None] > figures[None, :]).sum(axis=1)
-    equal = (figures[:, None] == figures[None, :]).sum(axis=1)
-    return 2 * below + equal + 1
 
 
 def _exact_p(ranks: np.ndarray, size: int) -> float:

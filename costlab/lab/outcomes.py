@@ -47,6 +47,6 @@ def _variants(experiment: Experiment, blocks: Sequence[Block], happened: Callabl
         if not found:
             continue
         low, high = statistics.wilson(sum(found), len(found))
-        p = statistics.fisher_p(sum(first), len(first), sum(found), len(found))
+        p = statistics.fisher_two_sided_p(sum(first), len(first), sum(found), len(found))
         against = "" if name == experiment.baseline else f", p = {p:.2g}"
         yield f"{name} {sum(found)} of {len(found)} ({100 * low:.0f} to {100 * high:.0f} %{against})"

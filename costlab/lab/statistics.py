@@ -138,7 +138,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     values = np.asarray([value for value in differences if value != 0], dtype=float)
     if len(values) == 0:
         return 1.0
-    doubled = _doubled_ranks(np.abs(values))
+    doubled = doubled_ranks(np.abs(values))
     total = int(doubled.sum())
     ways = np.zeros(total + 1)
     ways[0] = 1
@@ -151,7 +151,7 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     return float(ways[extreme].sum() / ways.sum())
 
 
-def _doubled_ranks(sizes: np.ndarray) -> np.ndarray:
+def doubled_ranks(sizes: np.ndarray) -> np.ndarray:
     """Twice the mean rank of each size, so that ties stay whole numbers."""
     below = (sizes[:, None] > sizes[None, :]).sum(axis=1)
     equal = (sizes[:, None] == sizes[None, :]).sum(axis=1)
@@ -184,10 +184,10 @@ def wilson(yes: int, trials: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def fisher_p(yes: int, trials: int, other_yes: int, other_trials: int) -> float:
+def fisher_two_sided_p(yes: int, trials: int, other_yes: int, other_trials: int) -> float:
     """Two-sided p of Fisher's exact test: all tables with these sums that are no more likely than the one seen.
 
-    >>> round(fisher_p(10, 10, 4, 10), 4)
+    >>> round(fisher_two_sided_p(10, 10, 4, 10), 4)
     0.0108
     """
     both, everything = yes + other_yes, trials + other_trials

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costlab.lab import canary_judge
+from costlab.lab import canary_judge, statistics
 from costlab.lab.canary_judge import FAIL, NO_DATA, PASS, Counts, Interval, fisher_p, judge, mann_whitney_p
 
 TIMES = [step * unit for unit in (0.001, 0.01, 0.1, 1) for step in (1, 1.5, 2, 3, 4, 6, 8)]
@@ -113,7 +113,7 @@ def test_mann_whitney_has_the_known_values(first, second, expected):
 
 
 def test_the_normal_approximation_has_the_known_value():
-    ranks = canary_judge._doubled_ranks(np.array([19.0, 22, 16, 29, 24, 20, 11, 17, 12]))
+    ranks = statistics.doubled_ranks(np.array([19.0, 22, 16, 29, 24, 20, 11, 17, 12]))
     assert canary_judge._normal_p(ranks, 5) == pytest.approx(0.11134688653314041)  # SciPy's, method="asymptotic"
 
 
@@ -121,7 +121,7 @@ def test_beyond_what_is_counted_out_the_normal_distribution_is_as_good():
     random = np.random.default_rng(5)
     for _ in range(10):
         figures = random.integers(0, 20, 60) + np.repeat([0, 3], 30)
-        ranks = canary_judge._doubled_ranks(figures.astype(float))
+        ranks = statistics.doubled_ranks(figures.astype(float))
         assert canary_judge._normal_p(ranks, 30) == pytest.approx(canary_judge._exact_p(ranks, 30), abs=0.01)
 
 
@@ -132,7 +132,7 @@ def test_mann_whitney_is_the_share_of_all_regroupings(first, second):
     from itertools import combinations
 
     together = np.array([*first, *second], dtype=float)
-    ranks = canary_judge._doubled_ranks(together)
+    ranks = statistics.doubled_ranks(together)
     middle = ranks.sum() * len(first) / len(ranks)
     ours = abs(ranks[: len(first)].sum() - middle)
     if len(together) <= 12:

@@ -141,4 +141,4 @@ def test_fishers_p_is_the_share_of_tables_that_are_no_more_likely(trials, other,
         if k <= trials and both - k <= other
     }
     expected = sum(way for way in ways.values() if way <= ways[yes]) / sum(ways.values())
-    assert statistics.fisher_p(yes, trials, other_yes, other) == pytest.approx(expected)
+    assert statistics.fisher_two_sided_p(yes, trials, other_yes, other) == pytest.approx(expected)
